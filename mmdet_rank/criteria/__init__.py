@@ -1,0 +1,1 @@
+"""From what a head predicted to a dict of losses: instance weights and task balance."""

@@ -1,0 +1,1 @@
+"""Registered ranking losses: options and reduction over `mmdet_rank.ops`."""

@@ -1,0 +1,1 @@
+"""Heads and detectors that state a ranking problem."""

@@ -1,0 +1,49 @@
+"""Install mmdet_rank: `pip install -e .`, or `make setup` for the pinned stack in `.venv`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def read_version() -> str:
+    """Read `__version__` from mmdet_rank/version.py without importing the package."""
+    text = (HERE / "mmdet_rank" / "version.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE).group(1)
+
+
+def read_requirements(name: str) -> list[str]:
+    """Read requirements/NAME.txt, one requirement per line, without comments."""
+    lines = (HERE / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    stripped = (line.split("#", 1)[0].strip() for line in lines)
+    return [line for line in stripped if line]
+
+
+def read_readme() -> str:
+    """Return README.md, or nothing where only the package itself was copied."""
+    readme = HERE / "README.md"
+    return readme.read_text(encoding="utf-8") if readme.exists() else ""
+
+
+setup(
+    name="mmdet-rank",
+    version=read_version(),
+    description="Ranking losses (RS, aLRP, AP) and the LRP Error for MMDetection 3.x",
+    long_description=read_readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["mmdet_rank", "mmdet_rank.*"]),
+    python_requires=">=3.10",
+    install_requires=read_requirements("runtime"),
+    extras_require={"dev": read_requirements("dev")},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Operating System :: POSIX :: Linux",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
