@@ -10,27 +10,12 @@ MMDetection. In a config:
 importing the package registers nothing, and importing a part that needs it says so.
 """
 
-from mmdet_rank import compat
+from mmdet_rank import compat, registration
 from mmdet_rank.version import __version__
 
 __all__ = ["__version__"]
 
-if compat.mmdet_installed():
-    compat.check_stack()
-
-    from mmdet_rank import mmcv_ops
-
-    mmcv_ops.install()
-
-    from mmdet_rank import (  # noqa: F401  (imported for what they register)
-        criteria,
-        datasets,
-        engine,
-        losses,
-        models,
-        visualization,
-    )
-else:
-    from mmdet_rank import _without_mmdet
-
-    _without_mmdet.install()
+if not compat.mmdet_installed():
+    registration.refuse_parts()
+elif not registration.being_checked():
+    registration.register()
