@@ -1,0 +1,93 @@
+"""aLRP Loss: average Localisation-Recall-Precision error over the positives (thesis 7.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .identity_update import attach_gradient
+from .ranking import Ranking, rank_examples, result_dtype, zero_loss
+from .validation import check_inputs
+
+
+def average_lrp_loss(
+    logits: Tensor,
+    targets: Tensor,
+    loc_errors: Tensor,
+    *,
+    delta: float = 1.0,
+    sync: bool = False,
+    check_finite: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Average LRP (aLRP) Loss (thesis Eq. 7.2-7.7, K.3), its two parts.
+
+    The gradient of the logits considers the localisation errors of the positives that outrank an
+    example, less the target error ``E_loc(i) / rank(i)`` (Eq. 7.6): leaving the target out makes
+    training diverge (appendix L.3). An example counts for its own rank by 1 (footnote 1 of 6.1).
+    The localisation part weighs each positive's error by ``1/|P| sum_k [s_k <= s_i] / rank(k)``
+    (Eq. K.3), a hard step with ties counted both ways, so that no order of the positives matters.
+
+    Args:
+        logits: (N,) classification logits (not probabilities), any floating dtype and device.
+        targets: (N,) above 0: positive; 0: negative; below 0: ignored.
+        loc_errors: (P,) localisation error of each positive in [0, 1], in the order in which the
+            positives stand in ``targets``: ``(1 - IoU) / (1 - tau)``, or a GIoU loss halved.
+        delta: Half width of the smoothed step, in units of the logits; 0 is the hard step.
+        sync: Rank over all processes of the default group; see ``rank_sort_loss``.
+        check_finite: Refuse NaN and infinite inputs; makes the host wait for the device.
+
+    Returns:
+        ``(cls, loc)``: scalars, float32 (float64 for float64 logits). ``cls`` carries the
+        Identity Update gradient to the logits and none to ``loc_errors``; ``loc`` is an ordinary
+        differentiable function of ``loc_errors`` and carries none to the logits. Both are
+        attached to their graphs also when there is no positive; then 0. With ``sync`` the mean
+        of ``loc`` over the processes is the loss of the whole batch.
+
+    Raises:
+        TypeError: If an input is no tensor or the logits are no floats.
+        ValueError: If shapes or devices differ, ``loc_errors`` does not have one entry per
+            positive, or ``delta`` is negative.
+
+    Example:
+        >>> logits = torch.tensor([2.0, 1.0, 0.0], requires_grad=True)
+        >>> loc_errors = torch.tensor([0.2, 0.4], requires_grad=True)
+        >>> cls, loc = average_lrp_loss(
+        ...     logits, torch.tensor([1.0, 0.0, 1.0]), loc_errors, delta=0.0)
+        >>> round(cls.item(), 4), round(loc.item(), 4)  # (0 + 1/3)/2, (0.2/1 + 0.6/3)/2
+        (0.1667, 0.2)
+        >>> loc.backward()
+        >>> [round(g, 4) for g in loc_errors.grad.tolist()]  # (1 + 1/3)/2, (1/3)/2
+        [0.6667, 0.1667]
+    """
+    check_inputs(logits, targets, delta, check_finite)
+    if not isinstance(loc_errors, Tensor):
+        raise TypeError(f"Expected loc_errors to be a tensor, but got {type(loc_errors).__name__}.")
+    if loc_errors.dim() != 1:
+        raise ValueError(
+            f"Expected 1-D loc_errors, one per positive, but got shape {tuple(loc_errors.shape)}."
+        )
+    dtype = result_dtype(logits)
+    ranking = rank_examples(logits, targets, delta, features=loc_errors[None], sync=sync)
+    if ranking is None:
+        return zero_loss(logits), loc_errors.sum().to(dtype) * 0
+    with torch.no_grad():
+        errors = ranking.features[0]
+        fp = ranking.false_positives
+        rank = 1 + ranking.sum_over_positives(itself=False) + fp
+        # Eq. 7.7: error less target. E_loc(i) itself is in both and cancels.
+        excess = (fp + ranking.sum_over_positives(errors, itself=False)) / rank
+        excess = torch.where(ranking.outranked, excess, 0.0)
+        shares = torch.where(ranking.outranked, excess / fp, 0.0)
+        gradient = ranking.gradient(-excess / ranking.num_positives, shares / ranking.num_positives)
+        value = (fp / rank).mean().to(dtype)
+        weights = _localisation_weights(ranking, rank)[ranking.own] * ranking.world
+    loc = (loc_errors.to(dtype) * weights.to(dtype)).sum()
+    return attach_gradient(logits, value, gradient), loc
+
+
+def _localisation_weights(ranking: Ranking, rank: Tensor) -> Tensor:
+    """``1/|P| sum_k [s_i >= s_k] / rank(k)`` for each positive i (thesis Eq. K.3)."""
+    scores, order = ranking.scores.sort()
+    running = torch.nn.functional.pad((1 / rank[order]).cumsum(0), (1, 0))
+    not_above = torch.searchsorted(scores, ranking.scores, right=True)
+    return running[not_above] / ranking.num_positives

@@ -1,0 +1,138 @@
+"""Sums of the smoothed step over many examples, exact in O((P + N) log P).
+
+The step H is linear between -delta and delta and constant outside. So, as a function of a score x,
+``sum_i w_i H(x - s_i)`` over P scores s_i is piecewise linear with knots at ``s_i - delta`` and
+``s_i + delta``; and ``sum_j H(x_j - s_i)`` over N examples needs from those that fall between two
+neighbouring knots no more than their number and the sum of their scores. With every example in
+its interval (a search among 2P knots), suffix sums over the intervals give all P counts, and
+running sums of slopes give the adjoint at all N examples. Nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Histogram:
+    """Examples by interval between knots: interval b is ``[knot b-1, knot b)``, 0 the lowest.
+
+    Attributes:
+        counts: (..., K + 1) number of examples (int64), or sum of their weights (wide float).
+        offsets: (..., K + 1) sum of their (weighted) distances from the interval's left edge.
+    """
+
+    counts: Tensor
+    offsets: Tensor
+
+
+class KnotTable:
+    """The knots of P scores and the sums over them.
+
+    Args:
+        scores: (P,) wide floats, P >= 1.
+        delta: Half width of the step, at least 0.
+        dtype: Dtype of the examples that will be searched among the knots.
+    """
+
+    def __init__(self, scores: Tensor, delta: float, dtype: torch.dtype) -> None:
+        self.scores = scores
+        self.delta = delta
+        edges = torch.cat([scores - delta, scores + delta]) if delta > 0 else scores
+        self.knots, order = edges.to(dtype).sort()
+        place = torch.empty_like(order)
+        place[order] = torch.arange(order.numel(), device=order.device)
+        # An example is in the linear part of score i when its interval is in [lower, upper).
+        self.lower = place[: scores.numel()] + 1
+        self.upper = place[scores.numel() :] + 1 if delta > 0 else self.lower
+        self.left_edges = torch.cat([self.knots[:1], self.knots])
+
+    @property
+    def num_intervals(self) -> int:
+        """Number of intervals, the two unbounded ones included."""
+        return self.knots.numel() + 1
+
+    def locate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Interval (int32) and distance from its left edge, for each point of the knots' dtype."""
+        # Outside the knots the step is constant, so the distance there never matters; clamping
+        # keeps it finite for infinite logits and right=True makes H(0) = 1 for the hard step.
+        below = torch.nextafter(self.knots[0], self.knots.new_tensor(-torch.inf))
+        points = torch.clamp(points, min=below, max=self.knots[-1])
+        interval = torch.searchsorted(self.knots, points, right=True, out_int32=True)
+        return interval, points - self.left_edges.index_select(0, interval)
+
+    def histogram(self, points: Tensor, weights: Tensor) -> Histogram:
+        """Weighted histogram of few points (as many as there are scores).
+
+        Args:
+            points: (M,) wide floats.
+            weights: (R, M) wide floats, one row per wanted sum.
+        """
+        interval, _ = self.locate(points.to(self.knots.dtype))
+        interval = interval.long()
+        offset = points - self.left_edges.to(points.dtype)[interval]
+        shape = (weights.shape[0], self.num_intervals)
+        index = interval.expand_as(weights)
+        counts = weights.new_zeros(shape).scatter_add_(1, index, weights)
+        offsets = weights.new_zeros(shape).scatter_add_(1, index, weights * offset)
+        return Histogram(counts, offsets)
+
+    def count(self, histogram: Histogram) -> Tensor:
+        """``sum_j w_j H(x_j - s_i)`` for every score i: (..., P) wide floats."""
+        counts = histogram.counts.to(self.scores.dtype)
+        running = _running_sum(counts)
+        total = running[..., -1:]
+        above = total - running[..., self.upper]
+        if self.delta == 0:
+            return above
+        # Scores measured from the knots' middle: a shift of all logits changes no digit.
+        center = self.scores.mean()
+        left = self.left_edges.to(self.scores.dtype) - center
+        moments = histogram.offsets.to(self.scores.dtype) + counts * left
+        # Neither outer interval is ever in a linear part, and theirs may hold anything.
+        moments[..., 0] = 0
+        moments[..., -1] = 0
+        moments = _running_sum(moments)
+        inside = running[..., self.upper] - running[..., self.lower]
+        moment = moments[..., self.upper] - moments[..., self.lower]
+        start = self.scores - self.delta - center
+        partial = (moment - start * inside) / (2 * self.delta)
+        return above + torch.minimum(partial.clamp(min=0), inside)
+
+    def reached(self, histogram: Histogram) -> Tensor:
+        """Whether any example counts for score i at all: (P,) bool, decided on integers."""
+        running = _running_sum(histogram.counts)
+        return running[-1] > running[self.lower]
+
+    def spread(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Tables of ``x -> sum_i w_i H(x - s_i)``: its value at each left edge, and its slope.
+
+        Args:
+            weights: (P,) wide floats, one per score.
+
+        Returns:
+            Values and slopes, (K + 1,) each: at a point with interval b and distance d from the
+            left edge, the sum is ``values[b] + slopes[b] * d``.
+        """
+        change = weights.new_zeros(self.num_intervals + 1)
+        if self.delta == 0:
+            values = change.scatter_add(0, self.lower, weights).cumsum(0)[:-1]
+            return values, torch.zeros_like(values)
+        rise = weights / (2 * self.delta)
+        change.scatter_add_(0, self.lower, rise)
+        change.scatter_add_(0, self.upper, -rise)
+        slopes = change.cumsum(0)[:-1]
+        slopes[0] = 0
+        slopes[-1] = 0
+        widths = self.knots.to(weights.dtype).diff()
+        climbs = (slopes[1:-1] * widths).cumsum(0)
+        values = torch.cat([climbs.new_zeros(2), climbs])
+        return values, slopes
+
+
+def _running_sum(values: Tensor) -> Tensor:
+    """Sum of all entries before each position, one position more than there are entries."""
+    return torch.nn.functional.pad(values.cumsum(-1), (1, 0))

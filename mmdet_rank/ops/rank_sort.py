@@ -1,0 +1,103 @@
+"""RS Loss: rank positives above negatives and sort them by their labels (thesis 8.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .dominance import smaller_label_sums
+from .identity_update import attach_gradient
+from .ranking import Ranking, rank_examples, result_dtype, zero_loss
+from .validation import check_inputs
+
+
+def rank_sort_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    delta: float = 0.5,
+    sync: bool = False,
+    check_finite: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Rank & Sort Loss (thesis Eq. 8.2-8.8), its ranking and its sorting part.
+
+    The ranking error of a positive is the share of negatives among all that outrank it,
+    ``N_FP(i) / rank(i)``; the sorting error is the mean of ``1 - label`` over the positives that
+    outrank it, less what that mean would be had only those with at least its own label done so.
+    An example counts for its own rank by H(0), as all others do (footnote 1 of thesis 6.1).
+
+    Gradients are those of Identity Update (Eq. 8.7, 8.8), no derivatives. ``ranking`` carries the
+    gradient of the ranking error and ``sorting`` that of the sorting error, so that either can be
+    weighed; none flows to ``targets``.
+
+    Args:
+        logits: (N,) classification logits (not probabilities), any floating dtype and device.
+        targets: (N,) above 0: positive, its continuous label, at most 1 (its IoU, say); 0:
+            negative; below 0: ignored.
+        delta: Half width of the smoothed step, in units of the logits; 0 is the hard step.
+        sync: Rank over the examples of all processes of the default group; gradients are scaled
+            so that their mean over the processes is that of the whole batch.
+        check_finite: Refuse NaN and infinite inputs; makes the host wait for the device.
+
+    Returns:
+        ``(ranking, sorting)``: scalars in [0, 1], float32 (float64 for float64 logits), attached
+        to the graph also when there is no positive; then 0.
+
+    Raises:
+        TypeError: If an input is no tensor or the logits are no floats.
+        ValueError: If shapes or devices differ or ``delta`` is negative.
+
+    Example:
+        A positive with label 0.9 below a negative, and one with 0.6 above both:
+
+        >>> logits = torch.tensor([2.0, 1.0, 0.0], requires_grad=True)
+        >>> ranking, sorting = rank_sort_loss(logits, torch.tensor([0.6, 0.0, 0.9]), delta=0.0)
+        >>> round(ranking.item(), 4), round(sorting.item(), 4)  # (0 + 1/3) / 2, (0 + 0.15) / 2
+        (0.1667, 0.075)
+        >>> (ranking + sorting).backward()
+        >>> [round(g, 4) for g in logits.grad.tolist()]
+        [0.075, 0.1667, -0.2417]
+    """
+    check_inputs(logits, targets, delta, check_finite)
+    ranking = rank_examples(logits, targets, delta, sync=sync)
+    if ranking is None:
+        return zero_loss(logits), zero_loss(logits)
+    with torch.no_grad():
+        dtype = result_dtype(logits)
+        labels = ranking.features[0]
+        num_positives = ranking.num_positives
+
+        rank_among_positives = ranking.sum_over_positives()
+        rank = rank_among_positives + ranking.false_positives
+        ranking_error = ranking.false_positives / rank
+        # l_R(i) p_R(j|i) = H(x_ij) / rank(i)
+        blamed = torch.where(ranking.outranked, 1 / rank / num_positives, 0.0)
+        ranking_gradient = ranking.gradient(-blamed * ranking.false_positives, blamed)
+
+        sorting_error, sorting_gradient = _sorting_error(ranking, labels, rank_among_positives)
+        sorting_gradient = (sorting_gradient[ranking.own] * ranking.world).to(dtype)
+    return (
+        attach_gradient(logits, ranking_error.mean().to(dtype), ranking_gradient),
+        attach_gradient(logits, sorting_error.mean().to(dtype), sorting_gradient, ranking.index),
+    )
+
+
+def _sorting_error(ranking: Ranking, labels: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorting error l_S(i) - l*_S(i) of each positive, and the gradient of its mean."""
+    scores, delta = ranking.scores, ranking.table.delta
+    loss_sum = ranking.sum_over_positives(1 - labels)
+    ones = torch.ones_like(labels)
+    missorted, missorted_loss = smaller_label_sums(
+        scores, labels, torch.stack([ones, 1 - labels]), delta
+    )
+    target_rank = rank - missorted  # at least H(0): nobody's label is above its own
+    target_loss = loss_sum - missorted_loss
+    error = loss_sum / rank - target_loss / target_rank
+    # Rounding may leave a trace of an error where nobody is missorted.
+    blamed = missorted > torch.finfo(missorted.dtype).eps * rank
+    error = torch.where(blamed, error.clamp(min=0), 0.0)
+    shares = torch.where(blamed, error / missorted, 0.0)
+    # Demotion of j sums over the i with larger labels and smaller logits: the same sums with
+    # the signs of logits and labels turned.
+    demoted = smaller_label_sums(-scores, -labels, shares[None], delta)[0]
+    return error, (demoted - error) / ranking.num_positives

@@ -1,0 +1,191 @@
+"""Properties that all ranking losses share."""
+
+import pytest
+import torch
+from dense_losses import dense_average_lrp, dense_average_precision, dense_rank_sort
+from ranking_cases import assert_close, draw
+
+from mmdet_rank.ops import average_lrp_loss, average_precision_loss, rank_sort_loss
+
+
+def rank_sort(logits, targets, loc_errors, **options):
+    return sum(rank_sort_loss(logits, targets, **options))
+
+
+def ranking_only(logits, targets, loc_errors, **options):
+    return rank_sort_loss(logits, targets, **options)[0]
+
+
+def average_lrp(logits, targets, loc_errors, **options):
+    return average_lrp_loss(logits, targets, loc_errors, **options)[0]
+
+
+def average_precision(logits, targets, loc_errors, **options):
+    return average_precision_loss(logits, targets, **options)
+
+
+LOSSES = [rank_sort, average_lrp, average_precision]
+DENSE = {
+    rank_sort: lambda lo, t, e, d: sum(dense_rank_sort(lo, t, d)[2:]),
+    average_lrp: lambda lo, t, e, d: dense_average_lrp(lo, t, e, d)[2],
+    average_precision: lambda lo, t, e, d: dense_average_precision(lo, t, d)[1],
+}
+
+
+def value_and_grad(loss, logits, targets, loc_errors, **options):
+    logits = logits.clone().requires_grad_()
+    value = loss(logits, targets, loc_errors, **options)
+    value.backward()
+    return value.detach(), logits.grad
+
+
+@pytest.mark.parametrize("loss", [ranking_only, average_lrp, average_precision])
+def test_theorem_2(loss):
+    for seed in range(1000):
+        logits, targets, errors, delta = draw(seed, torch.float64)
+        _, grad = value_and_grad(loss, logits, targets, errors, delta=delta)
+        pos, neg = grad[targets > 0].abs().sum(), grad[targets == 0].abs().sum()
+        torch.testing.assert_close(pos, neg, rtol=1e-9, atol=1e-12)
+
+
+def test_theorem_2_with_sorting():
+    # Sorting moves weight among positives, so that only the signed sums are equal.
+    for seed in range(1000):
+        logits, targets, errors, delta = draw(seed, torch.float64)
+        _, grad = value_and_grad(rank_sort, logits, targets, errors, delta=delta)
+        assert abs(grad.sum().item()) < 1e-10
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_permutation_and_shift(loss):
+    for seed in range(300):
+        logits, targets, errors, delta = draw(seed, torch.float64)
+        value, grad = value_and_grad(loss, logits, targets, errors, delta=delta)
+        order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
+        by_place = torch.zeros_like(logits)
+        by_place[targets > 0] = errors
+        moved = by_place[order][targets[order] > 0]
+        # A shift by a power of two of the grid leaves the ties as they are.
+        shifted = (logits * 2**20).round() / 2**20
+        value, grad = value_and_grad(loss, shifted, targets, errors, delta=delta)
+        value_2, grad_2 = value_and_grad(
+            loss, shifted[order] + 64.0, targets[order], moved, delta=delta
+        )
+        assert_close(value_2, value, torch.float64)
+        assert_close(grad_2, grad[order], torch.float64)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_ignored_and_unreachable_get_exactly_zero(loss):
+    for seed in range(0, 300, 3):
+        logits, targets, errors, delta = draw(seed)
+        _, grad = value_and_grad(loss, logits, targets, errors, delta=delta)
+        assert (grad[targets < 0] == 0).all()
+        below = (targets == 0) & (logits < logits[targets > 0].min() - delta)
+        assert (grad[below] == 0).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_inputs_stay_as_they_were(loss):
+    logits, targets, errors, _ = draw(3)
+    copies = [value.clone() for value in (logits, targets, errors)]
+    value_and_grad(loss, logits, targets, errors)
+    for value, copy in zip((logits, targets, errors), copies, strict=True):
+        assert torch.equal(value, copy)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [0, 1, 50])
+def test_no_positive(loss, dtype, size):
+    logits = torch.randn(size).to(dtype)
+    value, grad = value_and_grad(loss, logits, torch.zeros(size, dtype=dtype), torch.zeros(0))
+    assert value.item() == 0
+    assert value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert grad.dtype == dtype
+    assert (grad == 0).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_no_negative_and_single_pairs(loss):
+    error = torch.tensor([0.3])
+    value, grad = value_and_grad(loss, torch.tensor([0.2]), torch.tensor([0.7]), error)
+    assert value.item() == 0
+    assert grad.item() == 0
+    pair = torch.tensor([0.0, 5.0]), torch.tensor([0.7, 0.0])
+    value, grad = value_and_grad(loss, *pair, error, delta=0.0)
+    assert value.item() == pytest.approx(0.5)
+    assert grad.tolist() == pytest.approx([-0.5, 0.5])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_scaled_before_backward(loss):
+    logits, targets, errors, _ = draw(2)
+    _, grad = value_and_grad(loss, logits, targets, errors)
+    logits = logits.clone().requires_grad_()
+    (loss(logits, targets, errors) * 128).backward()
+    torch.testing.assert_close(logits.grad, 128 * grad)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision_of_a_million_logits(loss, dtype):
+    gen = torch.Generator().manual_seed(0)
+    exact = torch.randn(1_000_000, generator=gen) * 2 - 4
+    targets = torch.zeros_like(exact)
+    targets[:300] = torch.rand(300, generator=gen).clamp(min=0.01)
+    exact[:300] += 4
+    errors = torch.rand(300, generator=gen)
+    scale = 2.0**16  # as a gradient scaler would
+    low = exact.to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(low, targets.to(dtype), errors)
+        (value * scale).backward()
+    # Labels lose digits in a low precision too: both references see them as they were given.
+    labels = targets.to(dtype).double()
+    reference, ref_grad = value_and_grad(loss, exact.double(), labels, errors.double())
+    rounded, rounded_grad = value_and_grad(loss, exact.to(dtype).double(), labels, errors.double())
+    assert torch.isfinite(low.grad).all()
+    assert torch.isfinite(value)
+    assert (value - reference).abs() <= 4 * (rounded - reference).abs() + 1e-6
+    rounding = torch.linalg.norm(rounded_grad - ref_grad)
+    error = torch.linalg.norm(low.grad.double() / scale - ref_grad)
+    assert error <= 4 * rounding
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_infinite_logits(loss):
+    logits = torch.tensor([1.0, -torch.inf, torch.inf, 0.0])
+    targets = torch.tensor([0.5, 0.0, 0.0, 0.0])
+    value, grad = value_and_grad(loss, logits, targets, torch.tensor([0.5]))
+    assert torch.isfinite(value)
+    assert torch.isfinite(grad).all()
+    with pytest.raises(ValueError, match="2 of 4 are NaN or infinite"):
+        loss(logits, targets, torch.tensor([0.5]), check_finite=True)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_wrong_inputs(loss):
+    error = torch.tensor([0.5])
+    with pytest.raises(ValueError, match=r"1-D logits .* \(2, 2\)"):
+        loss(torch.zeros(2, 2), torch.zeros(2, 2), error)
+    with pytest.raises(ValueError, match="equal length"):
+        loss(torch.zeros(2), torch.zeros(3), error)
+    with pytest.raises(ValueError, match="delta >= 0"):
+        loss(torch.zeros(2), torch.zeros(2), error, delta=-1.0)
+    with pytest.raises(TypeError, match="floating point logits"):
+        loss(torch.zeros(2, dtype=torch.int64), torch.zeros(2), error)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_chunks_and_wide_ranges(loss, monkeypatch):
+    from mmdet_rank.ops import negatives
+
+    gen = torch.Generator().manual_seed(1)
+    logits = torch.randn(3000, generator=gen, dtype=torch.float64) * 50
+    targets = torch.zeros_like(logits)
+    targets[::100] = torch.rand(30, generator=gen, dtype=torch.float64)
+    errors = torch.rand(30, generator=gen, dtype=torch.float64)
+    monkeypatch.setattr(negatives, "_CHUNK", 7)
+    _, grad = value_and_grad(loss, logits, targets, errors, delta=0.5)
+    assert_close(grad, DENSE[loss](logits, targets, errors, 0.5), torch.float64)

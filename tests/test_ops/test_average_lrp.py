@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+from dense_losses import dense_average_lrp
+from ranking_cases import assert_close, draw
+
+from mmdet_rank.ops import average_lrp_loss
+
+GOLDEN = np.load(__file__.replace("test_ops/test_average_lrp.py", "data/ranking_losses.npz"))
+CASES = sorted({key.split("/")[0] for key in GOLDEN if key.startswith("alrp_")})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_published_values(case, dtype):
+    logits, targets, loc_errors = (
+        torch.from_numpy(GOLDEN[f"{case}/{name}"]).to(dtype)
+        for name in ("logits", "targets", "loc_error")
+    )
+    logits.requires_grad_()
+    cls, loc = average_lrp_loss(logits, targets, loc_errors, delta=float(GOLDEN[f"{case}/delta"]))
+    cls.backward()
+    assert_close(cls, GOLDEN[f"{case}/loss_cls"], dtype)
+    assert_close(loc, GOLDEN[f"{case}/loss_loc"], dtype)
+    assert_close(logits.grad, GOLDEN[f"{case}/grad"], dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_the_definition(dtype):
+    for seed in range(1000):
+        logits, targets, loc_errors, delta = draw(seed, dtype)
+        logits.requires_grad_()
+        loc_errors.requires_grad_()
+        cls, loc = average_lrp_loss(logits, targets, loc_errors, delta=delta)
+        (cls + loc).backward()
+        expected = dense_average_lrp(logits.detach(), targets, loc_errors.detach(), delta)
+        for actual, value in zip((cls, loc, logits.grad, loc_errors.grad), expected, strict=True):
+            assert_close(actual, value, dtype)
+
+
+def test_well_ranked_positives_get_no_gradient():
+    # Appendix L.3: with the target error forgotten, localisation errors alone would push scores
+    # of positives that no negative outranks.
+    logits = torch.tensor([6.0, 3.0, -3.0], requires_grad=True)
+    cls, _ = average_lrp_loss(logits, torch.tensor([1.0, 1.0, 0.0]), torch.tensor([0.9, 0.1]))
+    cls.backward()
+    assert logits.grad.abs().max() == 0
+
+
+def test_wrong_number_of_errors():
+    with pytest.raises(ValueError, match=r"one entry per positive \(2\), but got 1"):
+        average_lrp_loss(torch.zeros(3), torch.tensor([1.0, 0.0, 1.0]), torch.zeros(1))

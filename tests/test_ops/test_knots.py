@@ -1,0 +1,39 @@
+import pytest
+import torch
+from ranking_cases import assert_close
+
+from mmdet_rank.ops import unit_step
+from mmdet_rank.ops.knots import KnotTable
+from mmdet_rank.ops.negatives import locate_negatives, scatter_spread
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("ties", [False, True])
+def test_count_and_spread_are_the_sums_over_all_pairs(delta, ties):
+    for seed in range(100):
+        gen = torch.Generator().manual_seed(seed)
+        scores = torch.randn(17, generator=gen, dtype=torch.float64) * 3
+        points = torch.randn(200, generator=gen, dtype=torch.float64) * 3
+        if ties:
+            scores, points = scores.round(), points.round()
+        weights = torch.rand(17, generator=gen, dtype=torch.float64)
+        table = KnotTable(scores, delta, torch.float64)
+        histogram, located = locate_negatives(points, torch.zeros_like(points), table)
+        step = unit_step(points[None, :] - scores[:, None], delta)
+        assert_close(table.count(histogram), step.sum(1), torch.float64)
+        assert torch.equal(table.reached(histogram), (points >= scores[:, None] - delta).any(1))
+        spread = scatter_spread(located, *table.spread(weights))
+        assert_close(spread, weights @ step, torch.float64)
+        # The two are adjoint: <count, weights> = <1, spread>.
+        assert_close(spread.sum(), table.count(histogram) @ weights, torch.float64)
+
+
+def test_count_of_one_far_away_does_not_drown():
+    # One point half way up the step of each score, a million others far below and above.
+    scores = torch.tensor([-1000.0, 0.0, 1000.0], dtype=torch.float64)
+    crowd = torch.cat([torch.full((10**6,), -5000.0), torch.full((10**6,), 5000.0)]).double()
+    points = torch.cat([scores + 0.1, crowd])
+    table = KnotTable(scores, 0.5, torch.float64)
+    histogram, _ = locate_negatives(points, torch.zeros_like(points), table)
+    expected = 10**6 + torch.tensor([2.6, 1.6, 0.6], dtype=torch.float64)
+    torch.testing.assert_close(table.count(histogram), expected, rtol=1e-15, atol=1e-9)
