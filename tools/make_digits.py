@@ -17,29 +17,29 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line and exit code 1."""
 
     def error(self, message: str) -> None:
-        self.exit(1, f'error: {message} (see {self.prog} --help)\n')
+        self.exit(1, f"error: {message} (see {self.prog} --help)\n")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     default = DigitsOptions()
     parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the data set')
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the data set")
     for name, kind, meaning in (
-        ('train', int, 'number of training images'),
-        ('val', int, 'number of validation images'),
-        ('size', int, 'height and width of the images in pixels'),
-        ('seed', int, 'seed of everything that is drawn'),
-        ('imbalance', float, 'how many times commoner the commonest class is than the rarest'),
+        ("train", int, "number of training images"),
+        ("val", int, "number of validation images"),
+        ("size", int, "height and width of the images in pixels"),
+        ("seed", int, "seed of everything that is drawn"),
+        ("imbalance", float, "how many times commoner the commonest class is than the rarest"),
     ):
         parser.add_argument(
-            f'--{name}',
+            f"--{name}",
             type=kind,
             default=getattr(default, name),
-            help=f'{meaning} (default: %(default)s)',
+            help=f"{meaning} (default: %(default)s)",
         )
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace a digits data set made with other options'
+        "--overwrite", action="store_true", help="replace a digits data set made with other options"
     )
     return parser.parse_args(argv)
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         report = build_digits(args.out, options, overwrite=args.overwrite)
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     print(_summary(report, time.perf_counter() - started))
     return 0
@@ -66,16 +66,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def _summary(report: DigitsReport, seconds: float) -> str:
     if report.made:
-        lines = [f'Digits data set made in {report.folder} ({seconds:.0f} s):']
+        lines = [f"Digits data set made in {report.folder} ({seconds:.0f} s):"]
     else:
-        lines = [f'Digits data set found in {report.folder}, nothing to do:']
+        lines = [f"Digits data set found in {report.folder}, nothing to do:"]
     for split, counts in report.counts.items():
-        per_class = ', '.join(f'{name} {count}' for name, count in counts['per_class'].items())
+        per_class = ", ".join(f"{name} {count}" for name, count in counts["per_class"].items())
         lines.append(
-            f'  {split}: {counts["images"]} images, {counts["digits"]} digits ({per_class})'
+            f"  {split}: {counts['images']} images, {counts['digits']} digits ({per_class})"
         )
-    return '\n'.join(lines)
+    return "\n".join(lines)
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     sys.exit(main())

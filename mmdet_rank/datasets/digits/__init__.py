@@ -9,4 +9,4 @@ from mmdet_rank.datasets.digits.build import DigitsReport, build_digits
 from mmdet_rank.datasets.digits.metainfo import METAINFO
 from mmdet_rank.datasets.digits.options import DigitsOptions
 
-__all__ = ['METAINFO', 'DigitsOptions', 'DigitsReport', 'build_digits']
+__all__ = ["METAINFO", "DigitsOptions", "DigitsReport", "build_digits"]

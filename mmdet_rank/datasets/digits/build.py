@@ -57,10 +57,10 @@ def build_digits(
 ) -> DigitsReport:
     """Make the digits data set in folder ``out``, or find it there.
 
-    The folder then holds ``train/`` and ``val/`` (JPEG images), ``annotations/instances_train.json``
-    and ``annotations/instances_val.json`` (COCO's format, boxes and masks),
-    ``annotations/image_info_val.json`` (the validation images without their annotations, as COCO
-    gives out test-dev) and ``manifest.json``.
+    The folder then holds ``train/`` and ``val/`` (JPEG images), ``manifest.json``, and in
+    ``annotations/`` ``instances_train.json`` and ``instances_val.json`` (COCO's format, boxes and
+    masks) and ``image_info_val.json`` (the validation images without their annotations, as COCO
+    gives out test-dev).
 
     Args:
         out: Folder of the data set; it is made when it does not exist.
@@ -81,7 +81,9 @@ def build_digits(
     with _replacing(folder) as partial:
         counts = {}
         total = options.train + options.val
-        with tqdm(total=total, unit='image', desc='digits', mininterval=0.5, disable=not progress) as bar:
+        with tqdm(
+            total=total, unit="image", desc="digits", mininterval=0.5, disable=not progress
+        ) as bar:
             for split in SPLITS:
                 counts[split] = _build_split(partial, split, options, bar)
         write_manifest(partial, options, counts)
@@ -91,24 +93,24 @@ def build_digits(
 def _find(folder: Path, options: DigitsOptions, overwrite: bool) -> DigitsReport | None:
     """The data set that is asked for, if it is there; None if it may be made."""
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f'Expected a folder to write to but {folder} is a file.')
+        raise NotADirectoryError(f"Expected a folder to write to but {folder} is a file.")
     if not folder.exists() or not any(folder.iterdir()):
         return None
     manifest = read_manifest(folder)
     if manifest is None:
         raise FileExistsError(
-            f'{folder} is not empty and holds no digits data set; choose another folder.'
+            f"{folder} is not empty and holds no digits data set; choose another folder."
         )
     reasons = differences(manifest, options)
-    if not reasons and content_hash(folder) != manifest['sha256']:
-        reasons = ['files were changed, added or lost since it was made']
+    if not reasons and content_hash(folder) != manifest["sha256"]:
+        reasons = ["files were changed, added or lost since it was made"]
     if not reasons:
-        return DigitsReport(folder, False, manifest['counts'])
+        return DigitsReport(folder, False, manifest["counts"])
     if overwrite:
         return None
     raise FileExistsError(
-        f'{folder} holds another digits data set: {"; ".join(reasons)}. '
-        'Choose another folder, or replace it with --overwrite (overwrite=True).'
+        f"{folder} holds another digits data set: {'; '.join(reasons)}. "
+        "Choose another folder, or replace it with --overwrite (overwrite=True)."
     )
 
 
@@ -117,8 +119,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
     """Give a new folder to fill, which takes the place of ``folder`` once it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     unique = uuid.uuid4().hex[:8]
-    partial = folder.with_name(f'.{folder.name}-{unique}-partial')
-    replaced = folder.with_name(f'.{folder.name}-{unique}-replaced')
+    partial = folder.with_name(f".{folder.name}-{unique}-partial")
+    replaced = folder.with_name(f".{folder.name}-{unique}-replaced")
     partial.mkdir()
     try:
         yield partial
@@ -138,32 +140,34 @@ def _build_split(folder: Path, split: str, options: DigitsOptions, bar: tqdm) ->
     plan = plan_labels(num_images, options, np.random.default_rng(streams[0]))
     images, annotations = [], []
     (folder / split).mkdir()
-    for image_id, (labels, stream) in enumerate(zip(plan, streams[1].spawn(num_images)), start=1):
+    for image_id, (labels, stream) in enumerate(
+        zip(plan, streams[1].spawn(num_images), strict=True), start=1
+    ):
         rng = np.random.default_rng(stream)
         picture, instances = compose(photographs, scans, labels, options.size, rng)
-        file_name = f'{image_id:06d}.jpg'
+        file_name = f"{image_id:06d}.jpg"
         _write_jpeg(folder / split / file_name, picture)
         images.append(coco.image_record(image_id, file_name, options.size))
         for instance in instances:
             annotations.append(coco.annotation_record(len(annotations) + 1, image_id, instance))
         bar.update()
     info = {
-        'description': f'Handwritten digits in photographs, {split}',
-        'version': str(RECIPE_VERSION),
+        "description": f"Handwritten digits in photographs, {split}",
+        "version": str(RECIPE_VERSION),
     }
     _write_json(
-        folder / 'annotations' / f'instances_{split}.json',
+        folder / "annotations" / f"instances_{split}.json",
         coco.document(info, images, annotations),
     )
-    if split == 'val':
+    if split == "val":
         _write_json(
-            folder / 'annotations' / f'image_info_{split}.json',
+            folder / "annotations" / f"image_info_{split}.json",
             coco.document(info, images, None),
         )
-    per_class = {name: 0 for name in CLASSES}
+    per_class = dict.fromkeys(CLASSES, 0)
     for annotation in annotations:
-        per_class[CLASSES[annotation['category_id'] - 1]] += 1
-    return {'images': len(images), 'digits': len(annotations), 'per_class': per_class}
+        per_class[CLASSES[annotation["category_id"] - 1]] += 1
+    return {"images": len(images), "digits": len(annotations), "per_class": per_class}
 
 
 def plan_labels(
@@ -185,13 +189,13 @@ def plan_labels(
 
 def _write_jpeg(path: Path, picture: np.ndarray) -> None:
     encoded, data = cv2.imencode(
-        '.jpg', picture[..., ::-1], [int(cv2.IMWRITE_JPEG_QUALITY), JPEG_QUALITY]
+        ".jpg", picture[..., ::-1], [int(cv2.IMWRITE_JPEG_QUALITY), JPEG_QUALITY]
     )
     if not encoded:
-        raise OSError(f'OpenCV could not encode the image for {path}.')
+        raise OSError(f"OpenCV could not encode the image for {path}.")
     path.write_bytes(data.tobytes())
 
 
 def _write_json(path: Path, content: dict) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content), encoding='utf-8')
+    path.write_text(json.dumps(content), encoding="utf-8")

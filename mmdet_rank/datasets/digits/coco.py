@@ -9,13 +9,13 @@ from mmdet_rank.datasets.digits.compose import Instance
 from mmdet_rank.datasets.digits.metainfo import CLASSES
 
 CATEGORIES = [
-    {'id': label + 1, 'name': name, 'supercategory': 'digit'} for label, name in enumerate(CLASSES)
+    {"id": label + 1, "name": name, "supercategory": "digit"} for label, name in enumerate(CLASSES)
 ]
 
 
 def image_record(image_id: int, file_name: str, size: int) -> dict:
     """COCO's entry for one image of ``size`` by ``size`` pixels."""
-    return {'id': image_id, 'file_name': file_name, 'height': size, 'width': size}
+    return {"id": image_id, "file_name": file_name, "height": size, "width": size}
 
 
 def annotation_record(annotation_id: int, image_id: int, instance: Instance) -> dict:
@@ -26,20 +26,20 @@ def annotation_record(annotation_id: int, image_id: int, instance: Instance) -> 
     """
     rle = mask_utils.encode(np.asfortranarray(instance.mask, dtype=np.uint8))
     return {
-        'id': annotation_id,
-        'image_id': image_id,
-        'category_id': instance.label + 1,
-        'bbox': [float(number) for number in instance.box],
-        'area': float(instance.mask.sum()),
-        'segmentation': {'size': rle['size'], 'counts': rle['counts'].decode('ascii')},
-        'iscrowd': 0,
-        'scan': instance.scan,
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": instance.label + 1,
+        "bbox": [float(number) for number in instance.box],
+        "area": float(instance.mask.sum()),
+        "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
+        "iscrowd": 0,
+        "scan": instance.scan,
     }
 
 
 def document(info: dict, images: list[dict], annotations: list[dict] | None) -> dict:
     """A whole COCO file; without annotations, one like COCO's ``image_info`` for test-dev."""
-    content = {'info': info, 'licenses': [], 'images': images, 'categories': CATEGORIES}
+    content = {"info": info, "licenses": [], "images": images, "categories": CATEGORIES}
     if annotations is not None:
-        content['annotations'] = annotations
+        content["annotations"] = annotations
     return content

@@ -1,4 +1,4 @@
-"""Paste scans of digits on a crop of a photograph and keep the mask that remains visible of each."""
+"""Paste scans of digits on a crop of a photograph, with the mask that stays visible of each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def compose(
     size: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, list[Instance]]:
-    """Draw one image: a crop of a photograph with one digit per label, later ones over earlier ones.
+    """Draw one image: one digit per label on a crop of a photograph, later ones over earlier.
 
     Args:
         photographs: (H, W, 3) uint8 RGB regions to crop from.
@@ -124,7 +124,7 @@ def _place(
         window = (slice(y, y + height), slice(x, x + width))
         if all(
             earlier.mask.sum() - (earlier.mask[window] & strokes).sum() >= MIN_VISIBLE * area
-            for earlier, area in zip(instances, full_areas)
+            for earlier, area in zip(instances, full_areas, strict=True)
         ):
             return opacity, (x, y)
     return None
@@ -134,8 +134,8 @@ def _enlarge(scan: np.ndarray, side: float, aspect: float) -> np.ndarray:
     """Enlarge an (8, 8) scan to ``side`` pixels of height and cut the empty border off.
 
     Returns:
-        (H, W) float32 opacity in [0, 1]: grey borders of strokes are sharpened, since an 8-pixel scan
-        enlarged tenfold would else be a blur without an outline.
+        (H, W) float32 opacity in [0, 1]: grey borders of strokes are sharpened, since a scan of 8
+        pixels enlarged tenfold would else be a blur without an outline.
     """
     padded = np.pad(scan, 1)
     scale = side / scan.shape[0]

@@ -1,6 +1,6 @@
 """Class names and colours of the digits data set."""
 
-CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 PALETTE = (
     (220, 20, 60),

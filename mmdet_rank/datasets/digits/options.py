@@ -42,20 +42,20 @@ class DigitsOptions:
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ('train', 1, None),
-            ('val', 1, None),
-            ('size', MIN_SIZE, MAX_SIZE),
-            ('seed', 0, None),
+            ("train", 1, None),
+            ("val", 1, None),
+            ("size", MIN_SIZE, MAX_SIZE),
+            ("seed", 0, None),
         ):
             _check_integer(name, getattr(self, name), low, high)
         if isinstance(self.imbalance, bool) or not isinstance(self.imbalance, Real):
-            raise TypeError(f'Expected imbalance to be a number but got {self.imbalance!r}.')
+            raise TypeError(f"Expected imbalance to be a number but got {self.imbalance!r}.")
         if not (math.isfinite(self.imbalance) and self.imbalance >= 1):
             raise ValueError(
-                'Expected imbalance, the ratio of the commonest to the rarest class, to be a finite '
-                f'number of at least 1 but got {self.imbalance}.'
+                "Expected imbalance, the ratio of the commonest to the rarest class, to be a "
+                f"finite number of at least 1 but got {self.imbalance}."
             )
-        object.__setattr__(self, 'imbalance', float(self.imbalance))
+        object.__setattr__(self, "imbalance", float(self.imbalance))
 
     def class_shares(self, num_classes: int = 10) -> list[float]:
         """Share of each class among all digits, from the commonest to the rarest; sums to 1."""
@@ -66,7 +66,7 @@ class DigitsOptions:
 
 def _check_integer(name: str, value: object, low: int, high: int | None) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f'Expected {name} to be an integer but got {value!r}.')
+        raise TypeError(f"Expected {name} to be an integer but got {value!r}.")
     if value < low or (high is not None and value > high):
-        wanted = f'at least {low}' if high is None else f'from {low} to {high}'
-        raise ValueError(f'Expected {name} to be {wanted} but got {value}.')
+        wanted = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"Expected {name} to be {wanted} but got {value}.")

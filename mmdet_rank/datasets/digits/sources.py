@@ -1,10 +1,10 @@
 """The real material: scans of handwriting and photographs, each split into train and val.
 
-Nothing is shared between the splits. The scans are cut in the order of their file, which lists one
-writer after another, so that validation is on writers who are (but for the one at the cut) unseen in
-training; a random split would have every writer on both sides. Of the photographs each split gets a
-region of both: with one photograph each, a detector would be validated on a kind of scene that it
-has never seen, and the result would say more about the two photographs than about the detector.
+Nothing is shared between the splits. The scans are cut in the order of their file, in which
+neighbours tend to come from the same writer: a random split would put every writer on both sides
+and make validation look better than it is. Of the photographs each split gets a region of both:
+with one photograph each, a detector would be validated on a kind of scene that it has never seen,
+and the result would say more about the two photographs than about the detector.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SPLITS = ('train', 'val')
+SPLITS = ("train", "val")
 
 #: Share of the scans, in file order, that training gets.
 SCAN_SHARE = 0.8
@@ -50,7 +50,7 @@ def load_scans(split: str) -> Scans:
     _check_split(split)
     digits = _sklearn_datasets().load_digits()
     cut = int(SCAN_SHARE * len(digits.target))
-    part = slice(None, cut) if split == 'train' else slice(cut, None)
+    part = slice(None, cut) if split == "train" else slice(cut, None)
     return Scans(
         images=(digits.images[part] / 16.0).astype(np.float32),
         labels=digits.target[part].astype(np.int64),
@@ -72,14 +72,14 @@ def load_photographs(split: str) -> list[np.ndarray]:
     regions = []
     for photograph in _sklearn_datasets().load_sample_images().images:
         cut = int(PHOTOGRAPH_SHARE * photograph.shape[1])
-        region = photograph[:, :cut] if split == 'train' else photograph[:, cut:]
+        region = photograph[:, :cut] if split == "train" else photograph[:, cut:]
         regions.append(np.ascontiguousarray(region))
     return regions
 
 
 def _check_split(split: str) -> None:
     if split not in SPLITS:
-        raise ValueError(f'Expected split to be one of {SPLITS} but got {split!r}.')
+        raise ValueError(f"Expected split to be one of {SPLITS} but got {split!r}.")
 
 
 def _sklearn_datasets():
@@ -87,7 +87,7 @@ def _sklearn_datasets():
         from sklearn import datasets
     except ImportError as error:
         raise ImportError(
-            'The digits data set is made from the scans that come with scikit-learn, which is not '
-            'installed; run: pip install scikit-learn'
+            "The digits data set is made from the scans that come with scikit-learn, which is not "
+            "installed; run: pip install scikit-learn"
         ) from error
     return datasets
