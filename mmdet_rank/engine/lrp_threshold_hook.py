@@ -1,0 +1,76 @@
+"""A hook that applies LRP-optimal thresholds to everything a detector predicts in testing."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from mmdet_rank.evaluation.thresholds import (
+    ScoreThresholds,
+    load_thresholds,
+    score_floor,
+    thresholds_at_floor,
+)
+
+__all__ = ["LRPThresholdHook"]
+
+
+@HOOKS.register_module()
+class LRPThresholdHook(Hook):
+    """Keeps detections that reach the threshold of their category, during ``test``.
+
+    The metrics, the visualizer and dumped results then see thresholded detections only. A category
+    that the file does not name keeps all its detections, and a warning lists it; another one warns
+    of thresholds that sit at the score floor of the test config.
+
+    Args:
+        thresholds: path of a thresholds file or of an LRP report.
+
+    Raises:
+        ValueError: when the file names a category that the test set does not have.
+    """
+
+    def __init__(self, thresholds: str) -> None:
+        self.path = thresholds
+        self.thresholds = load_thresholds(thresholds)
+        self._handle = None
+
+    def before_test(self, runner: Runner) -> None:
+        """Start to threshold what the model predicts."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        classes = runner.test_dataloader.dataset.metainfo["classes"]
+        keeper = ScoreThresholds(self.thresholds, classes)
+        warn_of_thresholds(self.thresholds, keeper.missing, getattr(model, "test_cfg", None))
+        self._handle = model.register_forward_hook(keeper)
+
+    def after_test(self, runner: Runner) -> None:
+        """Let all predictions pass again."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+
+def warn_of_thresholds(
+    thresholds: dict[str, float], missing: list[str], test_cfg: dict | None
+) -> None:
+    """Warn of categories without a threshold and of thresholds at the score floor."""
+    floor = score_floor(test_cfg)
+    at_floor = thresholds_at_floor(thresholds, floor)
+    if at_floor:
+        print_log(
+            f"The thresholds of {len(at_floor)} categories sit at the score floor {floor} of the "
+            f"model's test_cfg ({', '.join(at_floor[:10])}); the best ones may be lower. Lower "
+            "score_thr, evaluate, and make the thresholds again.",
+            logger="current",
+            level=30,
+        )
+    if missing:
+        print_log(
+            f"There is no threshold for {len(missing)} categories ({', '.join(missing[:10])}); "
+            "all their detections are kept.",
+            logger="current",
+            level=30,
+        )

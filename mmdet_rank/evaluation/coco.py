@@ -1,0 +1,202 @@
+"""LRP Error over COCO boxes, masks and keypoints, from pycocotools' own matching."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from .coco_files import IOU_TYPES, check_annotations, check_results
+from .lrp import MatchedDetections
+from .report import Evaluation
+
+__all__ = ["collect_matches", "evaluate_coco"]
+
+
+def evaluate_coco(
+    ground_truth: dict,
+    results: list[dict],
+    iou_type: str = "bbox",
+    *,
+    tau: float = 0.5,
+    progress: Callable[..., Any] | None = None,
+    names: tuple[str, str] = ("ground truth", "results"),
+) -> Evaluation:
+    """Evaluate COCO results: oLRP with its components, thresholds, and the AP figures.
+
+    Args:
+        ground_truth: content of a COCO annotation file.
+        results: content of a COCO result file.
+        iou_type: ``bbox``, ``segm`` or ``keypoints``.
+        tau: localisation quality from which on a match counts, in [0, 1).
+        progress: makes a progress bar, as ``tqdm.tqdm`` does: called as ``progress(total=N)``, and
+            ``update(1)`` of what it returns after each of the N steps.
+        names: what to call the two files in messages.
+
+    Raises:
+        ValueError: when a file is not what it should be; see ``coco_files``.
+    """
+    if iou_type not in IOU_TYPES:
+        raise ValueError(f"Expected the IoU type to be one of {IOU_TYPES} but got {iou_type!r}.")
+    if not 0 <= tau < 1:
+        raise ValueError(f"Expected tau in [0, 1) but got {tau}; the usual value is 0.5.")
+    ground_truth = check_annotations(ground_truth, iou_type, names[0])
+    results = check_results(results, ground_truth, iou_type, names[1])
+    if iou_type == "keypoints":
+        _check_keypoint_numbers(ground_truth, results)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its timings
+        coco_gt = COCO()
+        coco_gt.dataset = ground_truth
+        coco_gt.createIndex()
+        coco_eval = _WatchedCOCOeval(coco_gt, coco_gt.loadRes(results), iou_type)
+        with coco_eval.watched(progress):
+            coco_eval.evaluate()
+        coco_eval.accumulate()
+        coco_eval.summarize()
+        matches = collect_matches(coco_eval, tau)
+    category_names = {c["id"]: c["name"] for c in ground_truth["categories"]}
+    stats = coco_eval.stats
+    figures = dict(zip(("AP", "AP50", "AP75"), stats[:3], strict=True))
+    figures["AR"] = stats[5] if iou_type == "keypoints" else stats[8]
+    return Evaluation(
+        tau=tau,
+        matches={
+            area: {name: by_id[id_] for id_, name in category_names.items()}
+            for area, by_id in matches.items()
+        },
+        figures={key: float(v) if v > -1 else float("nan") for key, v in figures.items()},
+    )
+
+
+def collect_matches(
+    coco_eval: COCOeval, tau: float = 0.5
+) -> dict[str, dict[Any, MatchedDetections]]:
+    """Collect the matched detections of an evaluation that pycocotools has run.
+
+    Reuses the matches of ``coco_eval.evaluate()`` when ``tau`` is among its IoU thresholds;
+    otherwise lets ``coco_eval`` match once more at ``tau``, with the IoUs that it has already.
+
+    Args:
+        coco_eval: an evaluation by category after ``evaluate()``; of pycocotools, or of
+            MMDetection's subclass that evaluates in several processes.
+        tau: localisation quality from which on a match counts.
+
+    Returns:
+        By name of the size range (``all``, ``small``, ...) and category id. Detections beyond the
+        greatest ``maxDets`` of an image are not among them.
+    """
+    params = coco_eval.params
+    eval_imgs = coco_eval.evalImgs
+    accumulated = coco_eval.eval
+    if not coco_eval.ious:
+        # The processes that matched kept their IoUs and objects to themselves.
+        coco_eval._prepare()
+    at_tau = np.flatnonzero(np.abs(np.asarray(params.iouThrs) - tau) < 1e-9)
+    tau_index = int(at_tau[0]) if at_tau.size else 0
+    tau_imgs = eval_imgs if at_tau.size else _match_at(coco_eval, tau)
+    coco_eval.evalImgs, coco_eval.eval = eval_imgs, accumulated
+
+    num_images = len(params.imgIds)
+    groups = itertools.product(params.catIds, params.areaRngLbl)
+    matches: dict[str, dict] = {area: {} for area in params.areaRngLbl}
+    for group, (category, area) in enumerate(groups):
+        images = tau_imgs[group * num_images : (group + 1) * num_images]
+        images = [image for image in images if image is not None]
+        matches[area][category] = _merge_images(coco_eval, images, tau_index)
+    return matches
+
+
+def _merge_images(coco_eval: COCOeval, images: list[dict], tau_index: int) -> MatchedDetections:
+    """Put the detections of one category and size range in all images together."""
+    if not images:
+        return MatchedDetections(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0), 0)
+    matched_gt = np.concatenate([image["dtMatches"][tau_index] for image in images])
+    ignored = np.concatenate([image["dtIgnore"][tau_index] for image in images]).astype(bool)
+    gt_ignored = np.concatenate([image["gtIgnore"] for image in images])
+    scores = np.fromiter(
+        itertools.chain.from_iterable(image["dtScores"] for image in images),
+        dtype=np.float64,
+        count=matched_gt.size,
+    )
+    is_tp = (matched_gt > 0) & ~ignored
+    quality = np.zeros(matched_gt.size)
+    if is_tp.any():
+        starts = np.cumsum([0] + [len(image["dtScores"]) for image in images])
+        positives = np.flatnonzero(is_tp)
+        owners = np.searchsorted(starts, positives, side="right") - 1
+        for owner, positive in zip(owners.tolist(), positives.tolist(), strict=True):
+            key = images[owner]["image_id"], images[owner]["category_id"]
+            quality[positive] = _quality(
+                coco_eval, key, positive - int(starts[owner]), matched_gt[positive]
+            )
+    keep = ~ignored
+    return MatchedDetections(
+        scores[keep], is_tp[keep], quality[keep], int(np.count_nonzero(gt_ignored == 0))
+    )
+
+
+def _quality(coco_eval: COCOeval, key: tuple, row: int, gt_id: float) -> float:
+    """Localisation quality of the detection at `row` (by score) with the object `gt_id`."""
+    if key not in coco_eval.ious:
+        coco_eval.ious[key] = coco_eval.computeIoU(*key)
+    objects = coco_eval._gts[key]
+    column = next(i for i, gt in enumerate(objects) if gt["id"] == gt_id)
+    return coco_eval.ious[key][row, column]
+
+
+def _match_at(coco_eval: COCOeval, tau: float) -> list[dict | None]:
+    """Let pycocotools match at one more threshold, laid out as its own ``evalImgs``."""
+    params = coco_eval.params
+    iou_thrs = params.iouThrs
+    params.iouThrs = np.array([tau])
+    try:
+        return [
+            coco_eval.evaluateImg(image, category, area, params.maxDets[-1])
+            for category in params.catIds
+            for area in params.areaRng
+            for image in params.imgIds
+        ]
+    finally:
+        params.iouThrs = iou_thrs
+
+
+def _check_keypoint_numbers(ground_truth: dict, results: Sequence[dict]) -> None:
+    """COCO's OKS knows the spread of the 17 keypoints of a person, and of no others."""
+    expected = 3 * 17
+    for items, what in ((ground_truth["annotations"], "annotation"), (results, "detection")):
+        for index, item in enumerate(items):
+            if len(item["keypoints"]) != expected:
+                raise ValueError(
+                    f"Expected 17 keypoints (51 numbers) in {what} {index} but got "
+                    f"{len(item['keypoints'])} numbers; the OKS of COCO is defined for its 17 "
+                    "keypoints of a person."
+                )
+
+
+class _WatchedCOCOeval(COCOeval):
+    """pycocotools' evaluation, telling how far it is."""
+
+    _bar: Any = None
+
+    @contextlib.contextmanager
+    def watched(self, progress: Callable[..., Any] | None) -> Iterator[None]:
+        """Show a progress bar while the body runs."""
+        if progress is None:
+            yield
+            return
+        params = self.params
+        with progress(total=len(params.imgIds) * len(params.catIds) * len(params.areaRng)) as bar:
+            self._bar = bar
+            yield
+            self._bar = None
+
+    def evaluateImg(self, *args: Any) -> dict | None:
+        if self._bar is not None:
+            self._bar.update(1)
+        return super().evaluateImg(*args)

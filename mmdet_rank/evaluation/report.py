@@ -1,0 +1,161 @@
+"""From matched detections to the LRP report: figures by category, their means, and tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .lrp import MatchedDetections, OptimalLRP, mean_defined, optimal_lrp
+
+__all__ = ["Evaluation", "class_table", "comparison_table", "format_table", "summary_table"]
+
+# Size ranges of COCO and LVIS, and the suffix under which a report has their oLRP.
+SIZES = {"small": "s", "medium": "m", "large": "l"}
+_COMPONENTS = {"oLRP": "lrp", "oLRP_Loc": "loc", "oLRP_FP": "fp", "oLRP_FN": "fn"}
+_AP_FIGURES = ("AP", "AP50", "AP75", "AR")
+
+
+@dataclass
+class Evaluation:
+    """One detector evaluated on one data set.
+
+    Attributes:
+        tau: localisation quality from which on a match counted.
+        matches: matched detections by size range (``all`` first) and category name.
+        figures: ``AP``, ``AP50``, ``AP75`` and ``AR`` in [0, 1], NaN where undefined.
+    """
+
+    tau: float
+    matches: dict[str, dict[str, MatchedDetections]]
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def optimal(self, area: str = "all") -> dict[str, OptimalLRP]:
+        """Optimal LRP by name of every category that has ground truth in a size range."""
+        return {
+            name: optimal_lrp(*matched, tau=self.tau)
+            for name, matched in self.matches.get(area, {}).items()
+            if matched.num_gt > 0
+        }
+
+    def report(self) -> dict:
+        """Build the LRP report, ready for JSON: errors in [0, 1], None where undefined.
+
+        Categories without ground truth are left out, with their detections; undefined components
+        are left out of the means (thesis 5.5.2).
+
+        Returns:
+            ``tau``, ``oLRP``, ``oLRP_Loc``, ``oLRP_FP``, ``oLRP_FN``, ``oLRP_s``, ``oLRP_m``,
+            ``oLRP_l``, ``AP``, ``AP50``, ``AP75``, ``AR``; and ``per_class`` with the four errors,
+            ``threshold`` and ``num_gt`` by category name.
+        """
+        optimal = self.optimal()
+        report = {"tau": self.tau}
+        for key, component in _COMPONENTS.items():
+            report[key] = mean_defined(getattr(value, component) for value in optimal.values())
+        for size, suffix in SIZES.items():
+            report[f"oLRP_{suffix}"] = mean_defined(v.lrp for v in self.optimal(size).values())
+        report |= {key: self.figures.get(key, math.nan) for key in _AP_FIGURES}
+        report = {key: defined(value) for key, value in report.items()}
+        report["per_class"] = {
+            name: {key: defined(getattr(value, c)) for key, c in _COMPONENTS.items()}
+            | {
+                "threshold": defined(value.threshold),
+                "num_gt": self.matches["all"][name].num_gt,
+            }
+            for name, value in optimal.items()
+        }
+        return report
+
+
+def summary_table(report: dict) -> str:
+    """Return the data set's figures as a text table, in percent."""
+    if "all" in report:
+        keys = list(report["all"])
+        rows = [[group, *(percent(report[group][key]) for key in keys)] for group in PANOPTIC]
+        return format_table(["", *keys], rows)
+    keys = [key for key in report if key not in ("tau", "per_class")]
+    return format_table(keys, [[percent(report[key]) for key in keys]])
+
+
+def class_table(report: dict) -> str:
+    """Return the figures of every category as a text table, errors in percent."""
+    rows = []
+    keys: list[str] = []
+    for name, values in report["per_class"].items():
+        keys = list(values)
+        rows.append([name, *(_cell(key, values[key]) for key in keys)])
+    return format_table(["category", *keys], rows)
+
+
+def comparison_table(reports: dict[str, dict]) -> str:
+    """Return detectors side by side, as thesis Tables 5.4 and 5.6 do, in percent.
+
+    Args:
+        reports: LRP report by name of the detector; all of one kind.
+
+    Raises:
+        ValueError: when panoptic reports and others, or reports of different tau, are mixed.
+    """
+    kinds = {"all" in report for report in reports.values()}
+    taus = {report.get("tau") for report in reports.values()}
+    if len(kinds) > 1 or len(taus) > 1:
+        raise ValueError(
+            "Expected reports of one kind and one tau to compare but got "
+            + ("panoptic and other reports" if len(kinds) > 1 else f"the taus {sorted(taus)}")
+            + "; evaluate all detectors in the same way."
+        )
+    if kinds == {True}:
+        keys = ("PQ", "SQ", "RQ", "LRP", "LRP_Loc", "LRP_FP", "LRP_FN")
+        rows = [
+            [name, group, *(percent(report[group][key]) for key in keys)]
+            for name, report in reports.items()
+            for group in PANOPTIC
+        ]
+        return format_table(["detector", "classes", *keys], rows)
+    keys = (*_AP_FIGURES, *_COMPONENTS, "oLRP_s", "oLRP_m", "oLRP_l")
+    rows = [[name, *(percent(report.get(key)) for key in keys)] for name, report in reports.items()]
+    return format_table(["detector", *keys], rows)
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a text table: first column to the left, the others to the right.
+
+    >>> print(format_table(["name", "AP"], [["a", "40.0"], ["longer", "9.5"]]))
+    name      AP
+    ------  ----
+    a       40.0
+    longer   9.5
+    """
+    rows = [list(map(str, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [list(header), ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def percent(value: float | None) -> str:
+    """Return an error or a quality in [0, 1] as percent, or a dash where it is undefined."""
+    return "-" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+# The groups of categories of a panoptic report.
+PANOPTIC = ("all", "things", "stuff")
+
+
+def _cell(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if key == "threshold":
+        return f"{value:.4g}"
+    return str(value) if isinstance(value, int) else percent(value)
+
+
+def defined(value: float) -> float | None:
+    """JSON has no NaN: None is what is undefined."""
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,56 @@
+"""Writing the pictures of an LRP evaluation to a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mmdet_rank.evaluation.files import written_whole
+from mmdet_rank.evaluation.report import Evaluation
+
+from .lrp_components import draw_comparison, draw_components
+from .lrp_curves import draw_pr_curves, draw_s_lrp_curves
+from .lrp_overview import draw_overview, draw_panoptic_overview
+
+__all__ = ["save_comparison", "save_lrp_plots", "save_panoptic_plots"]
+
+
+def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") -> list[Path]:
+    """Write ``overview``, ``s_lrp``, ``pr`` and ``components``, all ``.png``; return the paths."""
+    return _save(
+        folder,
+        {
+            "overview": draw_overview(evaluation, title),
+            "s_lrp": draw_s_lrp_curves(evaluation, title=title),
+            "pr": draw_pr_curves(evaluation, title=title),
+            "components": draw_components(evaluation.report(), title),
+        },
+    )
+
+
+def save_panoptic_plots(folder: str | Path, report: Mapping, title: str = "") -> list[Path]:
+    """Write ``overview.png`` and ``components.png`` of a panoptic report; return the paths."""
+    return _save(
+        folder,
+        {
+            "overview": draw_panoptic_overview(report, title),
+            "components": draw_components(report, title),
+        },
+    )
+
+
+def save_comparison(folder: str | Path, reports: Mapping[str, Mapping]) -> list[Path]:
+    """Write ``comparison.png``, detectors side by side; return its path in a list."""
+    return _save(folder, {"comparison": draw_comparison(reports)})
+
+
+def _save(folder: str | Path, figures: Mapping[str, Figure]) -> list[Path]:
+    paths = []
+    for name, figure in figures.items():
+        path = Path(folder) / f"{name}.png"
+        with written_whole(path) as temporary:
+            figure.savefig(temporary, dpi=110)
+        paths.append(path)
+    return paths
