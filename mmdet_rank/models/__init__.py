@@ -1,1 +1,5 @@
-"""Heads and detectors that state a ranking problem."""
+"""Heads that state a ranking problem; subclasses of MMDetection's own."""
+
+from . import dense_heads, task_modules
+
+__all__ = ["dense_heads", "task_modules"]

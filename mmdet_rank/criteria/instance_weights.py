@@ -1,0 +1,59 @@
+"""How much each positive counts in a localisation loss (the rows of thesis Table 8.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mmdet_rank.losses.base import RankingLoss
+from mmdet_rank.ops.ranking_weights import ranking_weights
+
+from .problem import RankingProblem
+
+
+def score_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+    """Highest probability over the classes."""
+    return problem.positive_logits().float().sigmoid().amax(dim=1)
+
+
+def iou_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+    """IoU of prediction and object (or the quality that stands for it)."""
+    return problem.quality.float()
+
+
+def centerness_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+    """Centerness of the prior within its object; 0 for a centre outside."""
+    if problem.boxes is None or problem.boxes.centers is None:
+        raise ValueError(
+            "Expected priors with centres for instance_weight='centerness', but this head has "
+            "none; use 'score', 'iou', 'ranking' or 'none'."
+        )
+    centers, gt_boxes = problem.boxes.centers.float(), problem.boxes.gt_boxes.float()
+    before = (centers - gt_boxes[:, :2]).clamp(min=0)
+    after = (gt_boxes[:, 2:] - centers).clamp(min=0)
+    ratio = torch.minimum(before, after) / torch.maximum(before, after).clamp(min=1e-6)
+    return ratio.prod(dim=1).sqrt()
+
+
+def rank_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+    """Sum of H / rank over the positives that do not outrank it (thesis 8.4.2, Eq. K.3)."""
+    return ranking_weights(problem.logits.reshape(-1), targets, delta=loss.delta, sync=loss.sync)
+
+
+def equal_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+    """All alike."""
+    return torch.ones_like(problem.quality, dtype=torch.float32)
+
+
+WeightFunction = Callable[[RankingProblem, Tensor, RankingLoss], Tensor]
+
+#: (problem, flat targets, ranking loss) -> (P,) weights, by the name that configs use.
+INSTANCE_WEIGHTS: dict[str, WeightFunction] = {
+    "score": score_weights,
+    "iou": iou_weights,
+    "centerness": centerness_weights,
+    "ranking": rank_weights,
+    "none": equal_weights,
+}

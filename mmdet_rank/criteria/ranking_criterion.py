@@ -1,0 +1,178 @@
+"""The one way from a ranking problem to losses, for every head."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmdet_rank.losses.base import RankedLoss, RankingLoss, scatter_labels
+
+from .instance_weights import INSTANCE_WEIGHTS
+from .localization import box_errors, unit_box_errors
+from .localization_task import LocalizationTask
+from .problem import RankingProblem
+
+#: A warning comes after so many iterations in a row without any positive.
+PATIENCE = 100
+
+
+@MODELS.register_module()
+class RankingCriterion(nn.Module):
+    """Ranking loss and box loss of a head, weighed and balanced as thesis 8.4.2 lays out.
+
+    Args:
+        loss_cls: Ranking loss.
+        loss_bbox: MMDetection's box loss, None for heads without boxes.
+        instance_weight: What a positive's box loss is weighed by: "score", "iou", "centerness",
+            "ranking" or "none". Default: what the loss's paper uses.
+        balance: How the box loss is balanced: "value", "magnitude", "epoch" or "constant", or a
+            dict of the ``type`` and its options. Default: what the loss's paper uses.
+        loss_weight: Factor of all losses of the head, after balancing (0.2 for an RPN).
+
+    Raises:
+        TypeError: If ``loss_cls`` is no ranking loss.
+        ValueError: If an option is unknown or does not go with the loss.
+    """
+
+    def __init__(
+        self,
+        loss_cls: RankingLoss,
+        loss_bbox: nn.Module | None = None,
+        instance_weight: str | None = None,
+        balance: str | dict | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(loss_cls, RankingLoss):
+            raise TypeError(
+                "Expected loss_cls to be RankSortLoss, aLRPLoss or APLoss in a Rank... head, but "
+                f"got {type(loss_cls).__name__}; use MMDetection's own head for that loss."
+            )
+        instance_weight = instance_weight or loss_cls.default_instance_weight
+        if instance_weight not in INSTANCE_WEIGHTS:
+            raise ValueError(
+                f"Expected instance_weight to be one of {sorted(INSTANCE_WEIGHTS)}, but got "
+                f"{instance_weight!r}."
+            )
+        if loss_cls.unifies_localization and instance_weight != "ranking":
+            raise ValueError(
+                f"Expected instance_weight 'ranking' or none at all with {type(loss_cls).__name__},"
+                f" but got {instance_weight!r}: that loss ranks localisation errors itself."
+            )
+        self.loss_cls = loss_cls
+        self.loss_bbox = loss_bbox
+        self.instance_weight = instance_weight
+        self.loss_weight = loss_weight
+        self.box_task = LocalizationTask(balance or loss_cls.default_balance, loss_cls.sync)
+        #: What the diagnostics hook asks for: the last problem, when it set this to True.
+        self.keep_problem = False
+        self.kept: dict[str, Tensor] = {}
+        self._empty_iterations = 0
+
+    def forward(self, problem: RankingProblem) -> dict[str, Tensor]:
+        """Losses of a head.
+
+        Args:
+            problem: All examples of the batch.
+
+        Returns:
+            ``loss_cls``; with boxes ``loss_bbox`` and its factor ``balance_bbox``; ``num_pos``;
+            and what the ranking loss has to log. The keys are always the same, and all losses are
+            attached to the graph also when there is no positive.
+        """
+        targets = self.targets(problem)
+        has_boxes = problem.boxes is not None and self.loss_bbox is not None
+        if has_boxes:
+            task = problem.boxes
+            errors = box_errors(self.loss_bbox, task.pred, task.target)
+            outputs = task.pred if task.outputs is None else task.outputs
+        ranked = self._rank(problem, targets, errors if has_boxes else None)
+        self._watch(problem, targets, ranked)
+        losses = dict(loss_cls=ranked.cls * self.loss_weight)
+        if has_boxes:
+            if ranked.loc is not None:
+                loss, factor = self.box_task.balanced(
+                    ranked.loc, ranked.cls, problem.logits, outputs
+                )
+            else:
+                weights = self.weights(problem, targets)
+                loss, factor = self.box_task(errors, weights, ranked.cls, problem.logits, outputs)
+            losses.update(loss_bbox=loss * self.loss_weight, balance_bbox=factor)
+        losses["num_pos"] = ranked.cls.detach().new_tensor(float(problem.num_positives))
+        losses.update(ranked.parts)
+        return losses
+
+    def targets(self, problem: RankingProblem) -> Tensor:
+        """Flat targets of the problem's logits: (A * C,)."""
+        quality = None
+        if self.loss_cls.continuous_labels:
+            quality = problem.logits.new_zeros(problem.labels.shape, dtype=torch.float32)
+            quality[problem.positives] = problem.quality.detach().float()
+        targets = scatter_labels(problem.logits, problem.labels, quality)
+        if problem.label_weights is not None:
+            ignored = problem.label_weights <= 0
+            targets = targets.view_as(problem.logits).masked_fill(ignored[:, None], -1.0).view(-1)
+        return targets
+
+    @torch.no_grad()
+    def weights(self, problem: RankingProblem, targets: Tensor | None = None) -> Tensor:
+        """Instance weights of the positives, for this task or for another of the same head: (P,).
+
+        Args:
+            problem: The problem.
+            targets: Its targets, when they are known already.
+        """
+        if targets is None:
+            targets = self.targets(problem)
+        return INSTANCE_WEIGHTS[self.instance_weight](problem, targets, self.loss_cls)
+
+    def _rank(self, problem: RankingProblem, targets: Tensor, errors: Tensor | None) -> RankedLoss:
+        logits = problem.logits.reshape(-1)
+        if not self.loss_cls.unifies_localization:
+            return self.loss_cls.rank(logits, targets)
+        if errors is None:
+            return self.loss_cls.rank(logits, targets, 1 - problem.quality)
+        return self.loss_cls.rank(logits, targets, unit_box_errors(self.loss_bbox, errors))
+
+    def _watch(self, problem: RankingProblem, targets: Tensor, ranked: RankedLoss) -> None:
+        if not self.training:
+            return
+        self._empty_iterations = 0 if problem.num_positives else self._empty_iterations + 1
+        if self._empty_iterations == PATIENCE:
+            print_log(
+                f"No prior was assigned to any object for {PATIENCE} iterations in a row. If the "
+                "images have objects, check their sizes against the anchors, the assigner's "
+                "thresholds, and the class names of the data set.",
+                logger="current",
+                level=logging.WARNING,
+            )
+        if self.keep_problem and ranked.cls.requires_grad:
+            gradient = torch.autograd.grad(ranked.cls, problem.logits, retain_graph=True)[0]
+            self.kept = dict(
+                gradient=gradient.detach().reshape(-1),
+                targets=targets,
+                scores=self._own_class_logits(problem),
+                quality=problem.quality.detach(),
+            )
+
+    def _own_class_logits(self, problem: RankingProblem) -> Tensor:
+        labels = problem.labels[problem.positives]
+        return problem.positive_logits().detach().gather(1, labels[:, None]).squeeze(1)
+
+
+def build_criterion(
+    criterion: dict | None, loss_cls: nn.Module, loss_bbox: nn.Module | None = None
+) -> RankingCriterion:
+    """A head's criterion from its config and the losses that the head has built.
+
+    Args:
+        criterion: Options of `RankingCriterion`, or of another registered module by ``type``.
+        loss_cls: The head's ranking loss.
+        loss_bbox: The head's box loss, if it has boxes.
+    """
+    options = dict(type="RankingCriterion") | dict(criterion or {})
+    return MODELS.build(options | dict(loss_cls=loss_cls, loss_bbox=loss_bbox))

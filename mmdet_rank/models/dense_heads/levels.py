@@ -1,0 +1,80 @@
+"""From MMDetection's lists over levels to one flat ranking problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.task_modules.coders.base_bbox_coder import BaseBBoxCoder
+from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
+
+from mmdet_rank.criteria.problem import BoxTask, RankingProblem, find_positives
+
+
+def flatten_maps(maps: Sequence[Tensor], channels: int) -> Tensor:
+    """Maps of all levels as rows: level by level, then image, place and prior.
+
+    The order is that of MMDetection's targets when the lists over levels are concatenated.
+
+    Args:
+        maps: Per level (B, priors * channels, H, W).
+        channels: Channels per prior.
+
+    Returns:
+        (A, channels).
+    """
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in maps])
+
+
+def flatten_targets(targets: Sequence[Tensor]) -> Tensor:
+    """Targets of all levels, (B, priors, ...) each, as rows (A, ...)."""
+    return torch.cat([level.reshape(-1, *level.shape[2:]) for level in targets])
+
+
+def anchor_problem(
+    cls_scores: Sequence[Tensor],
+    bbox_preds: Sequence[Tensor],
+    anchors: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    label_weights: Sequence[Tensor],
+    bbox_targets: Sequence[Tensor],
+    *,
+    num_classes: int,
+    bbox_coder: BaseBBoxCoder,
+    decoded: bool,
+) -> RankingProblem:
+    """The ranking problem of a head on anchors.
+
+    Args:
+        cls_scores: Per level (B, priors * num_classes, H, W) logits.
+        bbox_preds: Per level (B, priors * 4, H, W).
+        anchors: Per level (B, H * W * priors, 4), pixels.
+        labels: Per level (B, H * W * priors), ``num_classes`` for background.
+        label_weights: Per level, likewise; 0 for anchors that are ignored.
+        bbox_targets: Per level (B, H * W * priors, 4): boxes when ``decoded``, else deltas.
+        num_classes: Number of classes.
+        bbox_coder: The head's.
+        decoded: Whether the box loss is computed on decoded boxes.
+    """
+    flat_labels, flat_weights = flatten_targets(labels), flatten_targets(label_weights)
+    positives = find_positives(flat_labels, num_classes, flat_weights)
+    outputs = flatten_maps(bbox_preds, 4)[positives]
+    own_anchors = flatten_targets(anchors)[positives]
+    targets = flatten_targets(bbox_targets)[positives]
+    boxes = get_box_tensor(bbox_coder.decode(own_anchors, outputs.float()))
+    gt_boxes = targets if decoded else get_box_tensor(bbox_coder.decode(own_anchors, targets))
+    return RankingProblem(
+        logits=flatten_maps(cls_scores, num_classes),
+        labels=flat_labels,
+        label_weights=flat_weights,
+        positives=positives,
+        boxes=BoxTask(
+            pred=boxes if decoded else outputs,
+            target=targets,
+            boxes=boxes,
+            gt_boxes=gt_boxes,
+            centers=(own_anchors[:, :2] + own_anchors[:, 2:]) / 2,
+            outputs=outputs,
+        ),
+    )

@@ -1,0 +1,115 @@
+"""RetinaNet's head, trained by a ranking loss."""
+
+from __future__ import annotations
+
+from mmdet.models.dense_heads import RetinaHead
+from mmdet.models.task_modules.assigners import ATSSAssigner
+from mmdet.models.task_modules.prior_generators import anchor_inside_flags
+from mmdet.models.utils import images_to_levels
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import cat_boxes
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet_rank.criteria import build_criterion
+from mmdet_rank.models.task_modules import PerLevelAssigner
+
+from .levels import anchor_problem
+from .options import ranking_loss_config
+
+
+@MODELS.register_module()
+class RankRetinaHead(RetinaHead):
+    """RetinaHead with RS, aLRP or AP Loss (thesis 7.4, 8.5), by IoU or ATSS assignment.
+
+    Layers, names and prediction are those of `RetinaHead`. ``train_cfg.assigner`` may also be
+    MMDetection's ``ATSSAssigner``.
+
+    Args:
+        loss_cls: Config of a ranking loss.
+        loss_bbox: Config of a box loss. For those of the IoU family ``reg_decoded_bbox`` must be
+            True, as it is by default here.
+        reg_decoded_bbox: Whether the box loss works on decoded boxes.
+        criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
+        **kwargs: As for `RetinaHead`.
+    """
+
+    def __init__(
+        self,
+        *args,
+        loss_cls: dict = dict(type="RankSortLoss"),
+        loss_bbox: dict = dict(type="GIoULoss"),
+        reg_decoded_bbox: bool = True,
+        criterion: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            *args,
+            loss_cls=ranking_loss_config(loss_cls),
+            loss_bbox=loss_bbox,
+            reg_decoded_bbox=reg_decoded_bbox,
+            **kwargs,
+        )
+        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
+        if isinstance(getattr(self, "assigner", None), ATSSAssigner):
+            self.assigner = PerLevelAssigner(self.assigner)
+        self._num_level_anchors: list[int] = []
+
+    def get_targets(self, anchor_list: list, valid_flag_list: list, *args, **kwargs) -> tuple:
+        """See `AnchorHead.get_targets`; notes the levels for ATSS assignment."""
+        self._num_level_anchors = [len(anchors) for anchors in anchor_list[0]]
+        return super().get_targets(anchor_list, valid_flag_list, *args, **kwargs)
+
+    def _get_targets_single(
+        self,
+        flat_anchors: Tensor,
+        valid_flags: Tensor,
+        gt_instances: InstanceData,
+        img_meta: dict,
+        *args,
+        **kwargs,
+    ) -> tuple:
+        if isinstance(self.assigner, PerLevelAssigner):
+            inside = anchor_inside_flags(
+                flat_anchors,
+                valid_flags,
+                img_meta["img_shape"][:2],
+                self.train_cfg["allowed_border"],
+            )
+            self.assigner.num_level_priors = [
+                int(level.sum()) for level in inside.split(self._num_level_anchors)
+            ]
+        return super()._get_targets_single(
+            flat_anchors, valid_flags, gt_instances, img_meta, *args, **kwargs
+        )
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict:
+        """Losses of all levels and images at once; see `AnchorHead.loss_by_feat`."""
+        sizes = [level.shape[-2:] for level in cls_scores]
+        anchors, flags = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
+        labels, label_weights, bbox_targets, _, _ = self.get_targets(
+            anchors, flags, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+        )
+        anchors = images_to_levels(
+            [cat_boxes(of_image) for of_image in anchors], self._num_level_anchors
+        )
+        return self.criterion(
+            anchor_problem(
+                cls_scores,
+                bbox_preds,
+                anchors,
+                labels,
+                label_weights,
+                bbox_targets,
+                num_classes=self.num_classes,
+                bbox_coder=self.bbox_coder,
+                decoded=self.reg_decoded_bbox,
+            )
+        )

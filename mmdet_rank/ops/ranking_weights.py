@@ -1,0 +1,45 @@
+"""Weights of positives by the ranks of those that they outrank."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .ranking import rank_examples, result_dtype
+from .validation import check_inputs
+
+
+@torch.no_grad()
+def ranking_weights(
+    logits: Tensor, targets: Tensor, *, delta: float = 0.5, sync: bool = False
+) -> Tensor:
+    """Ranking-based importance ``w_i = 1/|P| sum_k H(s_i - s_k) / rank(k)`` (thesis 8.4.2).
+
+    The weight that aLRP Loss gives to the localisation error of a positive (Eq. K.3), with the
+    step smoothed: large for positives that rank high.
+
+    Args:
+        logits: (N,) classification logits, any floating dtype and device.
+        targets: (N,) above 0: positive; 0: negative; below 0: ignored.
+        delta: Half width of the smoothed step.
+        sync: Rank over all processes of the default group.
+
+    Returns:
+        (P,) weights of one's own positives, in their order in ``targets``; float32 (float64 for
+        float64 logits), without gradient.
+
+    Raises:
+        TypeError: If an input is no tensor or the logits are no floats.
+        ValueError: If shapes or devices differ or ``delta`` is negative.
+
+    Example:
+        >>> ranking_weights(torch.tensor([2.0, 1.0, 0.0]), torch.tensor([1.0, 0.0, 1.0]), delta=0.0)
+        tensor([0.6667, 0.1667])
+    """
+    check_inputs(logits, targets, delta, check_finite=False)
+    ranking = rank_examples(logits, targets, delta, sync=sync)
+    if ranking is None:
+        return logits.new_zeros(0, dtype=result_dtype(logits))
+    rank = ranking.sum_over_positives() + ranking.false_positives
+    weights = ranking.spread_over_positives(1 / rank) / ranking.num_positives
+    return weights[ranking.own].to(result_dtype(logits))

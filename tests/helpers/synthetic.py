@@ -1,0 +1,59 @@
+"""Synthetic images with objects, as a detector takes them."""
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+
+def make_sample(boxes, labels, size=64, masks=False):
+    """A data sample with the given boxes (n, 4) and labels (n,)."""
+    sample = DetDataSample()
+    shape = (size, size)
+    sample.set_metainfo(
+        dict(
+            img_shape=shape, ori_shape=shape, pad_shape=shape, batch_input_shape=shape,
+            scale_factor=(1.0, 1.0), img_id=0, img_path="",
+        )
+    )  # fmt: skip
+    boxes = torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    instances = InstanceData(bboxes=boxes, labels=torch.as_tensor(labels, dtype=torch.long))
+    if masks:
+        instances.masks = _boxes_as_masks(boxes, size)
+    sample.gt_instances = instances
+    sample.ignored_instances = InstanceData(
+        bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+    )
+    return sample
+
+
+def _boxes_as_masks(boxes, size):
+    import numpy as np
+    from mmdet.structures.mask import BitmapMasks
+
+    bitmaps = np.zeros((len(boxes), size, size), dtype=np.uint8)
+    for bitmap, (x1, y1, x2, y2) in zip(bitmaps, boxes.round().int().tolist(), strict=True):
+        bitmap[y1:y2, x1:x2] = 1
+    return BitmapMasks(bitmaps, size, size)
+
+
+def make_batch(num_objects, num_classes=4, size=64, masks=False, seed=0):
+    """Images (B, 3, size, size) and their samples, with so many objects in each image."""
+    gen = torch.Generator().manual_seed(seed)
+    samples = []
+    for number in num_objects:
+        corner = torch.rand(number, 2, generator=gen) * size * 0.5
+        extent = size * (0.2 + 0.3 * torch.rand(number, 2, generator=gen))
+        boxes = torch.cat([corner, corner + extent], dim=1)
+        labels = torch.randint(num_classes, (number,), generator=gen)
+        samples.append(make_sample(boxes, labels, size, masks))
+    images = torch.randn(len(samples), 3, size, size, generator=gen)
+    return images, samples
+
+
+def make_features(batch, channels=8, sizes=(16, 8, 4), seed=0, **kwargs):
+    """Feature maps of a pyramid, requiring a gradient."""
+    gen = torch.Generator().manual_seed(seed)
+    return tuple(
+        torch.randn(batch, channels, size, size, generator=gen, **kwargs).requires_grad_()
+        for size in sizes
+    )

@@ -1,0 +1,160 @@
+"""What is owed of every dense head, with every ranking loss."""
+
+import pytest
+import torch
+from dense_heads import HEADS, LOSSES, build_head
+from synthetic import make_batch, make_features, make_sample
+
+KEYS = {"loss_cls", "loss_bbox", "balance_bbox", "num_pos"}
+
+every_head = pytest.mark.parametrize("name", HEADS)
+every_loss = pytest.mark.parametrize("loss", LOSSES)
+
+
+def losses_of(head, features, samples):
+    losses = head.loss(features, samples)
+    total = sum(value for key, value in losses.items() if "loss" in key)
+    total.backward()
+    return losses
+
+
+@every_head
+@every_loss
+@pytest.mark.parametrize("num_classes", [1, 4])
+@pytest.mark.parametrize("num_objects", [(2, 1), (2, 0), (0, 0)])
+def test_loss_and_gradients(name, loss, num_classes, num_objects):
+    torch.manual_seed(0)
+    head = build_head(name, loss, num_classes)
+    features = make_features(2)
+    _, samples = make_batch(num_objects, num_classes)
+    losses = losses_of(head, features, samples)
+    parts = {"ranking", "sorting"} if loss == "RankSortLoss" else set()
+    assert set(losses) == KEYS | parts
+    assert all(torch.isfinite(value) for value in losses.values())
+    # No unused parameter, whatever the batch holds.
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+    if sum(num_objects):
+        assert losses["num_pos"] > 0
+        assert losses["loss_cls"] > 0
+        assert losses["loss_bbox"] > 0
+    else:
+        assert losses["num_pos"] == losses["loss_cls"] == losses["loss_bbox"] == 0
+        assert all((p.grad == 0).all() for p in head.parameters())
+
+
+@every_head
+def test_prediction(name):
+    torch.manual_seed(0)
+    head = build_head(name).eval()
+    _, samples = make_batch((1, 1))
+    results = head.predict(make_features(2), samples)
+    assert len(results) == 2
+    for result in results:
+        assert result.bboxes.shape == (10, 4)
+        assert ((result.labels >= 0) & (result.labels < 4)).all()
+        assert ((result.scores > 0) & (result.scores < 1)).all()
+
+
+@every_head
+def test_a_missed_object_keeps_its_positives(name, monkeypatch):
+    # All predicted boxes miss their objects: labels are tiny, and still positives.
+    from mmdet_rank.criteria.problem import BoxTask
+
+    monkeypatch.setattr(BoxTask, "iou", lambda self: self.boxes.new_zeros(len(self.boxes)))
+    head = build_head(name)
+    features = make_features(2)
+    _, samples = make_batch((2, 1))
+    losses = losses_of(head, features, samples)
+    assert losses["num_pos"] > 0
+    assert losses["loss_cls"] > 0.3
+
+
+@every_head
+@every_loss
+def test_perfect_boxes(name, loss):
+    # One object that coincides with an anchor, and box outputs of zero: the IoU is 1.
+    head = build_head(name, loss, num_classes=1)
+    features = make_features(1)
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    anchors = head.prior_generator.grid_priors([(16, 16), (8, 8), (4, 4)], device="cpu")
+    inside = (anchors[1] >= 0).all(1) & (anchors[1] <= 64).all(1)
+    _, (sample,) = make_batch((0,))
+    sample = make_sample(anchors[1][inside][:1], [0])
+    losses = losses_of(head, features, [sample])
+    assert losses["num_pos"] > 0
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+@every_head
+@every_loss
+def test_a_small_batch_is_overfitted(name, loss):
+    torch.manual_seed(0)
+    head = build_head(name, loss, num_classes=2)
+    features = tuple(level.detach() for level in make_features(2))
+    samples = [
+        make_sample([[4, 4, 24, 28], [30, 30, 60, 58]], [0, 1]),
+        make_sample([[10, 30, 34, 50]], [1]),
+    ]
+    optimizer = torch.optim.Adam(head.parameters(), lr=2e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses_of(head, features, samples)
+        optimizer.step()
+    last = head.loss(features, samples)
+    assert last["loss_cls"] < 0.1
+    results = head.eval().predict(features, samples)
+    for result, sample in zip(results, samples, strict=True):
+        truth = sample.gt_instances
+        best = result[: len(truth)]
+        assert sorted(best.labels.tolist()) == sorted(truth.labels.tolist())
+
+
+@every_head
+def test_autocast(name):
+    torch.manual_seed(0)
+    head = build_head(name)
+    features = make_features(2)
+    _, samples = make_batch((2, 0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = head.loss(features, samples)
+    sum(value for key, value in losses.items() if "loss" in key).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+    exact = build_head(name)
+    exact.load_state_dict(head.state_dict())
+    reference = exact.loss(features, samples)
+    assert losses["num_pos"] == reference["num_pos"]
+    torch.testing.assert_close(losses["loss_cls"], reference["loss_cls"], rtol=0.05, atol=0.01)
+
+
+def test_no_centerness_is_left():
+    head = build_head("atss")
+    assert not [name for name, _ in head.named_modules() if "centerness" in name]
+    with pytest.raises(ValueError, match="no loss_centerness"):
+        build_head("atss", loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True))
+    build_head("atss", loss_centerness=None)
+
+
+def test_levels_and_images_are_ranked_together():
+    # One positive among all levels and images: its ranking error counts negatives of all.
+    from mmdet_rank.ops import rank_sort_loss
+
+    torch.manual_seed(0)
+    head = build_head("retina_iou", num_classes=1)
+    features = make_features(2)
+    seen = {}
+    criterion = head.criterion
+    head.criterion = lambda problem: seen.setdefault("problem", problem) and criterion(problem)
+    del head._modules["criterion"]
+    head.loss(features, make_batch((1, 0), 1)[1])
+    problem = seen["problem"]
+    assert problem.logits.shape == (2 * 2 * (16 * 16 + 8 * 8 + 4 * 4), 1)
+    ranking, _ = rank_sort_loss(problem.logits.view(-1), criterion.targets(problem))
+    scores = problem.logits.detach().view(-1)
+    positives = scores[problem.positives]
+    outranking = ((scores[None] - positives[:, None]) + 0.5).clamp(0, 1).double()
+    negative = torch.ones_like(scores)
+    negative[problem.positives] = 0
+    expected = ((outranking * negative).sum(1) / outranking.sum(1)).mean()
+    assert ranking.item() == pytest.approx(expected.item(), rel=1e-5)
