@@ -6,7 +6,7 @@ import contextlib
 import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -16,7 +16,19 @@ from .coco_files import IOU_TYPES, check_annotations, check_results
 from .lrp import MatchedDetections
 from .report import Evaluation
 
-__all__ = ["collect_matches", "evaluate_coco"]
+__all__ = ["ImageFields", "collect_matches", "evaluate_coco", "merge_images"]
+
+
+class ImageFields(NamedTuple):
+    """Names under which an evaluation keeps what it found in one image."""
+
+    dt_matches: str
+    dt_ignore: str
+    dt_scores: str
+    gt_ignore: str
+
+
+_FIELDS = ImageFields("dtMatches", "dtIgnore", "dtScores", "gtIgnore")
 
 
 def evaluate_coco(
@@ -92,62 +104,83 @@ def collect_matches(
         greatest ``maxDets`` of an image are not among them.
     """
     params = coco_eval.params
-    eval_imgs = coco_eval.evalImgs
-    accumulated = coco_eval.eval
+    images, accumulated = coco_eval.evalImgs, coco_eval.eval
     if not coco_eval.ious:
-        # The processes that matched kept their IoUs and objects to themselves.
+        # The processes that matched kept their objects and IoUs to themselves.
         coco_eval._prepare()
-    at_tau = np.flatnonzero(np.abs(np.asarray(params.iouThrs) - tau) < 1e-9)
-    tau_index = int(at_tau[0]) if at_tau.size else 0
-    tau_imgs = eval_imgs if at_tau.size else _match_at(coco_eval, tau)
-    coco_eval.evalImgs, coco_eval.eval = eval_imgs, accumulated
+    tau_index = threshold_index(params.iouThrs, tau)
+    if tau_index is None:
+        tau_images, tau_index = _match_at(coco_eval, tau), 0
+    else:
+        tau_images = images
+    coco_eval.evalImgs, coco_eval.eval = images, accumulated
 
-    num_images = len(params.imgIds)
-    groups = itertools.product(params.catIds, params.areaRngLbl)
+    def quality(image: dict, row: int, gt_id: float) -> float:
+        key = image["image_id"], image["category_id"]
+        if key not in coco_eval.ious:
+            coco_eval.ious[key] = coco_eval.computeIoU(*key)
+        column = next(i for i, gt in enumerate(coco_eval._gts[key]) if gt["id"] == gt_id)
+        return coco_eval.ious[key][row, column]
+
     matches: dict[str, dict] = {area: {} for area in params.areaRngLbl}
-    for group, (category, area) in enumerate(groups):
-        images = tau_imgs[group * num_images : (group + 1) * num_images]
-        images = [image for image in images if image is not None]
-        matches[area][category] = _merge_images(coco_eval, images, tau_index)
+    groups = grouped(tau_images, len(params.imgIds))
+    for category, area in itertools.product(params.catIds, params.areaRngLbl):
+        matches[area][category] = merge_images(next(groups), tau_index, _FIELDS, quality)
     return matches
 
 
-def _merge_images(coco_eval: COCOeval, images: list[dict], tau_index: int) -> MatchedDetections:
-    """Put the detections of one category and size range in all images together."""
+def merge_images(
+    images: Sequence[dict],
+    tau_index: int,
+    fields: ImageFields,
+    quality_of: Callable[[dict, int, float], float],
+) -> MatchedDetections:
+    """Put the detections of one category and size range in all images together.
+
+    Args:
+        images: what pycocotools or lvis found in each image.
+        tau_index: row of the matches at tau.
+        fields: names of the entries of ``images``.
+        quality_of: localisation quality, given an image, the position of a detection among those of
+            the image in order of score, and the id of the object that it matches.
+    """
     if not images:
         return MatchedDetections(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0), 0)
-    matched_gt = np.concatenate([image["dtMatches"][tau_index] for image in images])
-    ignored = np.concatenate([image["dtIgnore"][tau_index] for image in images]).astype(bool)
-    gt_ignored = np.concatenate([image["gtIgnore"] for image in images])
+    matched_gt = np.concatenate([image[fields.dt_matches][tau_index] for image in images])
+    counted = ~np.concatenate([image[fields.dt_ignore][tau_index] for image in images])
+    gt_ignored = np.concatenate([image[fields.gt_ignore] for image in images])
     scores = np.fromiter(
-        itertools.chain.from_iterable(image["dtScores"] for image in images),
+        itertools.chain.from_iterable(image[fields.dt_scores] for image in images),
         dtype=np.float64,
         count=matched_gt.size,
     )
-    is_tp = (matched_gt > 0) & ~ignored
+    is_tp = (matched_gt > 0) & counted
     quality = np.zeros(matched_gt.size)
-    if is_tp.any():
-        starts = np.cumsum([0] + [len(image["dtScores"]) for image in images])
-        positives = np.flatnonzero(is_tp)
+    positives = np.flatnonzero(is_tp)
+    if positives.size:
+        starts = np.cumsum([0] + [len(image[fields.dt_scores]) for image in images])
         owners = np.searchsorted(starts, positives, side="right") - 1
-        for owner, positive in zip(owners.tolist(), positives.tolist(), strict=True):
-            key = images[owner]["image_id"], images[owner]["category_id"]
-            quality[positive] = _quality(
-                coco_eval, key, positive - int(starts[owner]), matched_gt[positive]
+        rows = positives - starts[owners]
+        quality[positives] = [
+            quality_of(images[owner], row, gt_id)
+            for owner, row, gt_id in zip(
+                owners.tolist(), rows.tolist(), matched_gt[positives].tolist(), strict=True
             )
-    keep = ~ignored
-    return MatchedDetections(
-        scores[keep], is_tp[keep], quality[keep], int(np.count_nonzero(gt_ignored == 0))
-    )
+        ]
+    num_gt = int(np.count_nonzero(gt_ignored == 0))
+    return MatchedDetections(scores[counted], is_tp[counted], quality[counted], num_gt)
 
 
-def _quality(coco_eval: COCOeval, key: tuple, row: int, gt_id: float) -> float:
-    """Localisation quality of the detection at `row` (by score) with the object `gt_id`."""
-    if key not in coco_eval.ious:
-        coco_eval.ious[key] = coco_eval.computeIoU(*key)
-    objects = coco_eval._gts[key]
-    column = next(i for i, gt in enumerate(objects) if gt["id"] == gt_id)
-    return coco_eval.ious[key][row, column]
+def threshold_index(thresholds: Sequence[float], tau: float) -> int | None:
+    """Return the position of tau among IoU thresholds, None if it is not one of them."""
+    equal = np.flatnonzero(np.abs(np.asarray(thresholds) - tau) < 1e-9)
+    return int(equal[0]) if equal.size else None
+
+
+def grouped(images: Sequence[dict | None], size: int) -> Iterator[list[dict]]:
+    """Cut a list into groups of one length, leaving out images without anything."""
+    for start in range(0, len(images), size):
+        yield [image for image in images[start : start + size] if image is not None]
 
 
 def _match_at(coco_eval: COCOeval, tau: float) -> list[dict | None]:

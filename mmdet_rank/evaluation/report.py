@@ -23,7 +23,8 @@ class Evaluation:
     Attributes:
         tau: localisation quality from which on a match counted.
         matches: matched detections by size range (``all`` first) and category name.
-        figures: ``AP``, ``AP50``, ``AP75`` and ``AR`` in [0, 1], NaN where undefined.
+        figures: ``AP``, ``AP50``, ``AP75``, ``AR``, and what else the data set defines, in [0, 1],
+            NaN where undefined.
     """
 
     tau: float
@@ -55,7 +56,7 @@ class Evaluation:
             report[key] = mean_defined(getattr(value, component) for value in optimal.values())
         for size, suffix in SIZES.items():
             report[f"oLRP_{suffix}"] = mean_defined(v.lrp for v in self.optimal(size).values())
-        report |= {key: self.figures.get(key, math.nan) for key in _AP_FIGURES}
+        report |= dict.fromkeys(_AP_FIGURES, math.nan) | self.figures
         report = {key: defined(value) for key, value in report.items()}
         report["per_class"] = {
             name: {key: defined(getattr(value, c)) for key, c in _COMPONENTS.items()}

@@ -45,8 +45,8 @@ def plot_s_lrp(
         curve = lrp_curve(*evaluation.matches["all"][name], tau=evaluation.tau)
         if not curve.thresholds.size:
             continue
-        # A threshold between two scores keeps what the higher of them keeps.
-        steps = {"drawstyle": "steps-pre"}
+        # Scores descend; a threshold between two of them keeps what the higher one keeps.
+        steps = {"drawstyle": "steps-post"}
         values = getattr(curve, quantity)
         if name not in names:
             axes.plot(curve.thresholds, values, color="0.85", lw=0.6, zorder=1, **steps)

@@ -76,11 +76,9 @@ def _plot_classes(axes: Axes, report: Mapping) -> None:
     for text, name in zip(list(axes.texts), shown, strict=True):
         if name == "...":
             text.remove()
-    axes.set_title("error by category, worst on top, and what it is made of", fontsize=10)
-    axes.set_xlabel("LRP Error in percent")
+    axes.set_title("error by category", fontsize=10, loc="left")
+    axes.set_xlabel("LRP Error in percent, and what it is made of")
     axes.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False)
-    axes.title.set_ha("left")
-    axes.title.set_position((0.0, 1.0))
 
 
 def _plot_sizes(axes: Axes, report: Mapping) -> None:
