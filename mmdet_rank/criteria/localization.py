@@ -16,6 +16,9 @@ def box_errors(loss_bbox: nn.Module, pred: Tensor, target: Tensor) -> Tensor:
     Losses with one value per coordinate (L1, smooth L1) are averaged over the four. A loss's own
     ``loss_weight`` is in.
     """
+    if not len(pred):
+        # IoUs of no boxes come without a graph; the box branch must stay in it.
+        return pred.float().sum(dim=1)
     errors = loss_bbox(pred.float(), target.float(), reduction_override="none")
     return errors.mean(dim=1) if errors.dim() == 2 else errors
 

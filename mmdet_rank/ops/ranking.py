@@ -54,6 +54,13 @@ class Ranking:
         total = self.table.count(histogram)[0]
         return total if itself else total - step_at_zero(self.table.delta) * weights
 
+    def spread_over_positives(self, weights: Tensor) -> Tensor:
+        """``sum_k w_k H(s_i - s_k)`` over the positives k: (P,), the adjoint of the above."""
+        values, slopes = self.table.spread(weights)
+        interval, distance = self.table.locate(self.scores.to(self.table.knots.dtype))
+        interval = interval.long()
+        return values[interval] + slopes[interval] * distance
+
     def gradient(self, positives: Tensor, shares: Tensor) -> Tensor:
         """Gradient of one's own examples: (N,).
 

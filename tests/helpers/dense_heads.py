@@ -1,6 +1,7 @@
 """Small dense heads over strides 4, 8 and 16 of 64-pixel images, by name."""
 
 from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
 
 import mmdet_rank  # noqa: F401
 
@@ -42,6 +43,6 @@ def build_head(name, loss="RankSortLoss", num_classes=4, **options):
     config = HEADS[name] | dict(
         num_classes=num_classes, in_channels=8, feat_channels=8, test_cfg=TEST_CFG
     )
-    head = MODELS.build(config | options)
+    head = MODELS.build(ConfigDict(config | options))
     head.init_weights()
     return head.train()

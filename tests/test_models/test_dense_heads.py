@@ -145,8 +145,7 @@ def test_levels_and_images_are_ranked_together():
     features = make_features(2)
     seen = {}
     criterion = head.criterion
-    head.criterion = lambda problem: seen.setdefault("problem", problem) and criterion(problem)
-    del head._modules["criterion"]
+    criterion.register_forward_pre_hook(lambda module, args: seen.update(problem=args[0]))
     head.loss(features, make_batch((1, 0), 1)[1])
     problem = seen["problem"]
     assert problem.logits.shape == (2 * 2 * (16 * 16 + 8 * 8 + 4 * 4), 1)
