@@ -16,7 +16,7 @@ from .coco_files import IOU_TYPES, check_annotations, check_results
 from .lrp import MatchedDetections
 from .report import Evaluation
 
-__all__ = ["ImageFields", "collect_matches", "evaluate_coco", "merge_images"]
+__all__ = ["ImageFields", "collect_matches", "evaluate_coco", "merge_matches"]
 
 
 class ImageFields(NamedTuple):
@@ -122,53 +122,72 @@ def collect_matches(
         column = next(i for i, gt in enumerate(coco_eval._gts[key]) if gt["id"] == gt_id)
         return coco_eval.ious[key][row, column]
 
-    matches: dict[str, dict] = {area: {} for area in params.areaRngLbl}
-    groups = grouped(tau_images, len(params.imgIds))
-    for category, area in itertools.product(params.catIds, params.areaRngLbl):
-        matches[area][category] = merge_images(next(groups), tau_index, _FIELDS, quality)
-    return matches
+    return merge_matches(
+        tau_images,
+        params.catIds,
+        params.areaRngLbl,
+        len(params.imgIds),
+        tau_index,
+        _FIELDS,
+        quality,
+    )
 
 
-def merge_images(
-    images: Sequence[dict],
+def merge_matches(
+    images: Sequence[dict | None],
+    categories: Sequence[Any],
+    areas: Sequence[str],
+    num_images: int,
     tau_index: int,
     fields: ImageFields,
     quality_of: Callable[[dict, int, float], float],
-) -> MatchedDetections:
-    """Put the detections of one category and size range in all images together.
+) -> dict[str, dict[Any, MatchedDetections]]:
+    """Put what an evaluation found in each image together, by size range and category.
 
     Args:
-        images: what pycocotools or lvis found in each image.
+        images: what pycocotools or lvis found, for each category, size range and image in turn;
+            None for images that have nothing of a category.
+        categories: ids of the categories.
+        areas: names of the size ranges.
+        num_images: number of images.
         tau_index: row of the matches at tau.
         fields: names of the entries of ``images``.
         quality_of: localisation quality, given an image, the position of a detection among those of
             the image in order of score, and the id of the object that it matches.
     """
-    if not images:
-        return MatchedDetections(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0), 0)
-    matched_gt = np.concatenate([image[fields.dt_matches][tau_index] for image in images])
-    counted = ~np.concatenate([image[fields.dt_ignore][tau_index] for image in images])
-    gt_ignored = np.concatenate([image[fields.gt_ignore] for image in images])
-    scores = np.fromiter(
-        itertools.chain.from_iterable(image[fields.dt_scores] for image in images),
-        dtype=np.float64,
-        count=matched_gt.size,
-    )
-    is_tp = (matched_gt > 0) & counted
-    quality = np.zeros(matched_gt.size)
-    positives = np.flatnonzero(is_tp)
-    if positives.size:
-        starts = np.cumsum([0] + [len(image[fields.dt_scores]) for image in images])
-        owners = np.searchsorted(starts, positives, side="right") - 1
-        rows = positives - starts[owners]
-        quality[positives] = [
-            quality_of(images[owner], row, gt_id)
-            for owner, row, gt_id in zip(
-                owners.tolist(), rows.tolist(), matched_gt[positives].tolist(), strict=True
+    matches: dict[str, dict] = {area: {} for area in areas}
+    groups = grouped(images, num_images * len(areas))
+    for category, found in zip(categories, groups, strict=True):
+        if not found:
+            nothing = MatchedDetections(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0), 0)
+            for area in areas:
+                matches[area][category] = nothing
+            continue
+        # Every size range has the same images with the same detections and objects, and differs in
+        # what matches and what is ignored: so each row here is a size range.
+        shape = len(areas), -1
+        matched_gt = np.concatenate([image[fields.dt_matches][tau_index] for image in found])
+        matched_gt = matched_gt.reshape(shape)
+        ignored = np.concatenate([image[fields.dt_ignore][tau_index] for image in found])
+        counted = ~ignored.reshape(shape)
+        gt_counted = np.concatenate([image[fields.gt_ignore] for image in found]) == 0
+        num_gt = np.count_nonzero(gt_counted.reshape(shape), axis=1).tolist()
+        once = [image[fields.dt_scores] for image in found[: len(found) // len(areas)]]
+        starts = np.cumsum([0, *map(len, once)])
+        scores = np.fromiter(itertools.chain.from_iterable(once), np.float64, int(starts[-1]))
+        is_tp = (matched_gt > 0) & counted
+        quality = np.zeros(matched_gt.shape)
+        for row, column in zip(*(index.tolist() for index in np.nonzero(is_tp)), strict=True):
+            owner = int(np.searchsorted(starts, column, side="right")) - 1
+            quality[row, column] = quality_of(
+                found[owner], column - int(starts[owner]), matched_gt[row, column]
             )
-        ]
-    num_gt = int(np.count_nonzero(gt_ignored == 0))
-    return MatchedDetections(scores[counted], is_tp[counted], quality[counted], num_gt)
+        for row, area in enumerate(areas):
+            keep = counted[row]
+            matches[area][category] = MatchedDetections(
+                scores[keep], is_tp[row, keep], quality[row, keep], num_gt[row]
+            )
+    return matches
 
 
 def threshold_index(thresholds: Sequence[float], tau: float) -> int | None:

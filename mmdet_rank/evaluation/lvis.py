@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .coco import ImageFields, grouped, merge_images, threshold_index
+from .coco import ImageFields, grouped, merge_matches, threshold_index
 from .coco_files import check_annotations, check_results, describe
 from .lrp import MatchedDetections
 from .report import Evaluation
@@ -163,11 +163,15 @@ def collect_lvis_matches(
         column = next(i for i, gt in enumerate(evaluation._gts[key]) if gt["id"] == gt_id)
         return evaluation.ious[key][row, column]
 
-    matches: dict[str, dict] = {area: {} for area in params.area_rng_lbl}
-    groups = grouped(images, len(params.img_ids))
-    for category, area in itertools.product(params.cat_ids, params.area_rng_lbl):
-        matches[area][category] = merge_images(next(groups), tau_index, _FIELDS, quality)
-    return matches
+    return merge_matches(
+        images,
+        params.cat_ids,
+        params.area_rng_lbl,
+        len(params.img_ids),
+        tau_index,
+        _FIELDS,
+        quality,
+    )
 
 
 def _interpolated_precision(

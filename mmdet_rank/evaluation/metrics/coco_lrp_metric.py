@@ -80,10 +80,13 @@ class CocoLRPMetric(CocoMetric):
             evaluation = evaluations.get(iou_type)
             if evaluation is None:
                 evaluation = self._evaluate_nothing(iou_type)
-            figures |= publish(
-                evaluation, iou_type, classwise=self.classwise, report_prefix=self.report_prefix
-            )
+            figures |= self._publish(evaluation, iou_type)
         return figures
+
+    def _publish(self, evaluation: Evaluation, iou_type: str) -> dict[str, float]:
+        return publish(
+            evaluation, iou_type, classwise=self.classwise, report_prefix=self.report_prefix
+        )
 
     def _read(self, coco_eval: COCOeval) -> Evaluation | None:
         """Read the matches of an evaluation; None when it was of proposals, without categories."""
