@@ -7,7 +7,7 @@ import mmdet_rank  # noqa: F401
 
 LOSSES = ("RankSortLoss", "aLRPLoss", "APLoss")
 TEST_CFG = dict(
-    nms_pre=100, min_bbox_size=0, score_thr=0.0, nms=dict(type="nms", iou_threshold=0.6),
+    nms_pre=100, min_bbox_size=0, score_thr=0.0, nms=dict(type="nms", iou_threshold=0.3),
     max_per_img=10,
 )  # fmt: skip
 ANCHORS = dict(type="AnchorGenerator", octave_base_scale=4, scales_per_octave=2, ratios=[1.0],
