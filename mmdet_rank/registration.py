@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from importlib.abc import MetaPathFinder
 from itertools import pairwise
 
@@ -44,8 +45,11 @@ def register() -> None:
     from mmdet_rank import mmcv_ops
 
     mmcv_ops.install()
-    for part in PARTS:
-        importlib.import_module(part)
+    with warnings.catch_warnings():
+        # An optional metric of MMDetection, which nothing here uses, asks for its package.
+        warnings.filterwarnings("ignore", message="faster_coco_eval is not installed")
+        for part in PARTS:
+            importlib.import_module(part)
 
 
 class NeedsMMDetection(MetaPathFinder):

@@ -1,0 +1,1 @@
+"""What the command-line tools share: errors, configs, launching, checkpoints, data checks."""

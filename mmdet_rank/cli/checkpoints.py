@@ -1,0 +1,194 @@
+"""Reading checkpoints: which one, whether it is whole, as weights only, and for this model."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.runner import CheckpointLoader
+from torch import nn
+
+from mmdet_rank.cli.errors import UserError
+
+NUM_EXAMPLES = 5
+
+
+def use_safe_loading(trust: bool) -> None:
+    """Have MMEngine read local checkpoints by `read_checkpoint`, for the rest of this program.
+
+    MMEngine either unpickles whatever a file holds, which runs code from the file, or (0.10.7
+    with torch 2.6 and later) cannot read its own checkpoints. Which function reads files of which
+    origin is a setting of its CheckpointLoader.
+
+    Args:
+        trust: Whether to unpickle files that hold more than weights.
+    """
+
+    def load(filename: str, map_location: Any) -> dict:
+        return read_checkpoint(filename, map_location, trust=trust)
+
+    CheckpointLoader.register_scheme(prefixes="", loader=load, force=True)
+
+
+def read_checkpoint(filename: str, map_location: Any = "cpu", *, trust: bool = False) -> dict:
+    """Read a checkpoint as weights: tensors, numbers, text, and MMEngine's histories of logs.
+
+    Args:
+        filename: Path of the file.
+        map_location: As for `torch.load`.
+        trust: Unpickle whatever else the file holds, which runs code from it.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        UserError: The file is missing, broken, or holds more than weights and `trust` is off.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise UserError(f"Expected a checkpoint, but {filename} does not exist; check the path")
+    try:
+        torch.serialization.add_safe_globals(_harmless_types())
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        if not _is_whole(path):
+            raise UserError(
+                f"Expected a checkpoint, but {filename} is none, or not whole "
+                f"({path.stat().st_size} bytes); take another, or copy it again"
+            ) from error
+        if not trust:
+            raise UserError(
+                f"Expected weights, but {filename} holds more, and reading that would run code "
+                f"from the file: {_first_line(error)}\nIf you trust where it comes from, add "
+                "--trust-checkpoint"
+            ) from error
+    print_log(
+        f"{filename} holds more than weights and is unpickled, as --trust-checkpoint allows.",
+        logger="current",
+        level=logging.WARNING,
+    )
+    return torch.load(path, map_location=map_location, weights_only=False)
+
+
+def find_latest(work_dir: str) -> str | None:
+    """Find the checkpoint that a run in `work_dir` wrote last and that is whole.
+
+    Args:
+        work_dir: Folder of the run.
+
+    Returns:
+        The one that the file `last_checkpoint` names, or else the newest whole one, or None.
+    """
+    folder = Path(work_dir)
+    candidates = [path for path in folder.glob("*.pth") if not path.name.startswith("best_")]
+    candidates.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    pointer = folder / "last_checkpoint"
+    if pointer.is_file() and (named := pointer.read_text().strip()):
+        # A work folder may have been moved since.
+        candidates = [Path(named), folder / Path(named).name, *candidates]
+    for path in candidates:
+        if path.is_file() and _is_whole(path):
+            return str(path)
+    return None
+
+
+def check_fits(model: nn.Module, checkpoint: dict, filename: str) -> None:
+    """Refuse a checkpoint of another model, and mention what it has beyond this one.
+
+    MMEngine loads whatever fits and logs the rest in a list among many lines, so that another
+    model's checkpoint gives an untrained detector.
+
+    Args:
+        model: The model of the config, without a wrapper.
+        checkpoint: What `read_checkpoint` returned.
+        filename: What to call it in the message.
+
+    Raises:
+        UserError: A parameter or running statistic of the model is missing, or a shape differs.
+    """
+    saved = checkpoint.get("state_dict", checkpoint)
+    saved = {key.removeprefix("module."): value for key, value in saved.items()}
+    expected = model.state_dict()
+    parameters = {name for name, _ in model.named_parameters()}
+    missing = [
+        name
+        for name in expected
+        if name not in saved
+        and (name in parameters or name.endswith(("running_mean", "running_var")))
+    ]
+    differing = [
+        f"{name}: {tuple(saved[name].shape)}, not {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in saved and saved[name].shape != value.shape
+    ]
+    unexpected = [name for name in saved if name not in expected]
+    if missing or differing:
+        lines = [
+            f"Expected a checkpoint of this config's model, but {filename} differs from it in "
+            f"{len(missing) + len(differing)} of {len(expected)} tensors:"
+        ]
+        lines += _examples("missing in the checkpoint", missing)
+        lines += _examples("of another shape", differing)
+        lines += _examples("unknown to the model", unexpected)
+        lines.append("Do: give the config that it was trained with, or another checkpoint")
+        raise UserError("\n".join(lines))
+    if unexpected:
+        print_log(
+            "\n".join(_examples(f"{filename} has tensors unknown to the model", unexpected)),
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
+def _examples(what: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = f", and {len(names) - NUM_EXAMPLES} more" if len(names) > NUM_EXAMPLES else ""
+    return [f"  {len(names)} {what}: {', '.join(names[:NUM_EXAMPLES])}{more}"]
+
+
+def _harmless_types() -> list:
+    """Types in MMEngine's checkpoints whose reading runs no code of the file's choice."""
+    multiarray = getattr(np, "_core", None) or np.core
+    dtypes = [getattr(np.dtypes, name) for name in np.dtypes.__all__]
+    return [
+        HistoryBuffer,
+        _history_method,
+        np.ndarray,
+        np.dtype,
+        multiarray.multiarray._reconstruct,
+        multiarray.multiarray.scalar,
+        *dtypes,
+    ]
+
+
+def _history_method(owner: type, name: str) -> Any:
+    """Stand in for `getattr` while a history of logs is read, whose pickle names its methods."""
+    if owner is not HistoryBuffer or name.startswith("_"):
+        raise UnpicklingError(f"Unsupported use of global: getattr({owner}, {name!r})")
+    return getattr(owner, name)
+
+
+# torch looks up what a file may use by module and name.
+_history_method.__module__ = "builtins"
+_history_method.__name__ = _history_method.__qualname__ = "getattr"
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a file is a complete zip archive, as torch has saved since 1.6.
+
+    The directory of an archive is its last part, so a file cut short does not have it.
+    """
+    return zipfile.is_zipfile(path)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    named = [line for line in lines if "GLOBAL" in line or "global" in line]
+    return (named or lines or [type(error).__name__])[0]

@@ -1,0 +1,141 @@
+"""Reading a config: from the file and the command line, refusing what MMDetection 3 ignores."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from mmdet_rank.cli.errors import UserError, explained
+
+REMOVED_KEYS = {
+    "optimizer": "optim_wrapper=dict(type='OptimWrapper', optimizer=dict(...))",
+    "optimizer_config": "optim_wrapper=dict(clip_grad=...)",
+    "lr_config": "param_scheduler=[...]",
+    "runner": "train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=...)",
+    "total_epochs": "train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=...)",
+    "data": "train_dataloader, val_dataloader and test_dataloader",
+    "evaluation": "val_evaluator, and val_interval in train_cfg",
+    "checkpoint_config": "default_hooks=dict(checkpoint=dict(type='CheckpointHook', ...))",
+    "log_config": "default_hooks=dict(logger=...) and visualizer",
+    "fp16": "--amp, or optim_wrapper=dict(type='AmpOptimWrapper')",
+    "workflow": "train_cfg, val_cfg and test_cfg",
+}
+MODEL_KEYS = ("rpn", "rpn_proposal", "rcnn", "assigner", "sampler", "nms", "score_thr")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that training and testing share with MMDetection's own tools."""
+    parser.add_argument("--work-dir", help="folder for logs, checkpoints and results")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="settings that override the config, for example "
+        "optim_wrapper.optimizer.lr=0.005; lists as key=a,b or key='[a,b]'",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="what started the processes; tools/dist_train.sh and dist_test.sh set pytorch",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="also read checkpoints that hold more than weights, which runs code from the file",
+    )
+
+
+def parse_arguments(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+        UserError: A `--cfg-options` entry is not KEY=VALUE.
+    """
+    try:
+        return parser.parse_args(argv)
+    except ValueError as error:
+        raise UserError(f"Expected --cfg-options KEY=VALUE ..., but got: {error}") from error
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config of a tool and apply the flags of `add_arguments`.
+
+    Args:
+        args: With `config` and the flags.
+
+    Returns:
+        The config, with `work_dir`, `launcher` and `default_scope` set.
+
+    Raises:
+        UserError: The file is missing or broken, or uses keys of MMDetection 2.
+    """
+    path = Path(args.config)
+    if not path.is_file():
+        raise UserError(
+            f"Expected a config file, but {args.config} does not exist "
+            f"(looked from {Path.cwd()}){_suggest(path)}"
+        )
+    with explained(f"The config {args.config} cannot be read"):
+        cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        with explained("--cfg-options do not fit the config"):
+            cfg.merge_from_dict(args.cfg_options)
+    refuse_old_keys(cfg, args.config)
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = str(Path("work_dirs", path.stem))
+    if cfg.get("default_scope") is None:
+        cfg.default_scope = "mmdet"
+    return cfg
+
+
+def refuse_old_keys(cfg: Config, name: str) -> None:
+    """Refuse keys of MMDetection 2, which MMDetection 3 ignores or fails on far away.
+
+    Args:
+        cfg: The config.
+        name: What to call it in the message.
+
+    Raises:
+        UserError: There are such keys; the message names what takes their place.
+    """
+    found = [f"{key}= is now {new}" for key, new in REMOVED_KEYS.items() if key in cfg]
+    for key in ("train_cfg", "test_cfg"):
+        inside = [name for name in MODEL_KEYS if name in (cfg.get(key) or {})]
+        if inside:
+            found.append(
+                f"top-level {key}=dict({'=..., '.join(inside)}=...) is now model.{key}; the "
+                f"top-level {key} configures the loop"
+            )
+    model = cfg.get("model") or {}
+    if model.get("pretrained") is not None:
+        found.append(
+            "model.pretrained= is now "
+            "model.backbone.init_cfg=dict(type='Pretrained', checkpoint=...)"
+        )
+    if found:
+        listed = "\n".join(f"  {line}" for line in found)
+        raise UserError(
+            f"Expected a config of MMDetection 3, but {name} has keys of MMDetection 2, which "
+            f"would be ignored:\n{listed}"
+        )
+
+
+def _suggest(path: Path) -> str:
+    """Name a config whose name comes close, in the folder given or anywhere below its parent."""
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    if folder in (Path("."), Path("/")):
+        return ""
+    configs = {found.name: found for found in folder.rglob("*.py")}
+    close = difflib.get_close_matches(path.name, configs, n=1)
+    return f"; do you mean {configs[close[0]]}?" if close else ""

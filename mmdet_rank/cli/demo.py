@@ -1,0 +1,260 @@
+"""The demo, `python tools/demo.py`: data, training, evaluation and pictures by one command.
+
+Each step runs the project's own command or function and leaves its results in the work folder; a
+step whose results are there is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mmengine.config import Config
+from pycocotools.coco import COCO
+
+from mmdet_rank.cli.errors import UserError, run_tool
+from mmdet_rank.cli.progress import run_training, run_quietly
+from mmdet_rank.datasets.digits import DigitsOptions, build_digits
+from mmdet_rank.evaluation.files import write_json, written_whole
+from mmdet_rank.evaluation.report import format_table, percent
+from mmdet_rank.evaluation.thresholds import report_thresholds
+from mmdet_rank.visualization.detection_pictures import (
+    draw_detections,
+    draw_sheet,
+    save_picture,
+)
+from mmdet_rank.visualization.training_curve import draw_training_curve, read_scalars
+
+CONFIG = "configs/digits/rs-atss_r18_fpn_digits.py"
+NUM_PICTURES = 24
+NUM_ON_SHEET = 8
+COLUMNS = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
+
+
+def main(root: Path, argv: list[str] | None = None) -> int:
+    """Run the tool.
+
+    Args:
+        root: Folder of the repository, with ``configs/`` and ``tools/``.
+        argv: Arguments, those of the command line by default.
+
+    Returns:
+        The exit code.
+    """
+    return run_tool(lambda: demo(root, argv))
+
+
+def demo(root: Path, argv: list[str] | None = None) -> None:
+    """Run the demo as `main` does.
+
+    Raises:
+        UserError: The config or the data folder does not allow it, or a step failed.
+    """
+    args = make_parser(root).parse_args(argv)
+    started = time.perf_counter()
+    run = Demo(root, Path(args.config), Path(args.work_dir))
+    run.prepare_data(DigitsOptions(train=args.train, val=args.val))
+    run.forget_other_runs()
+    run.train()
+    run.evaluate()
+    run.draw()
+    print(f"\nAll done in {_duration(time.perf_counter() - started)}. Results:\n")
+    print(run.table())
+
+
+def make_parser(root: Path) -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    default = DigitsOptions()
+    parser = argparse.ArgumentParser(
+        prog="demo.py",
+        description="Make the digits data set, train a detector on it, evaluate it, draw pictures.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--config", default=str(root / CONFIG), help="config of the detector")
+    parser.add_argument("--work-dir", default="work_dirs/demo", help="folder of the results")
+    parser.add_argument("--train", type=int, default=default.train, help="training images")
+    parser.add_argument("--val", type=int, default=default.val, help="validation images")
+    return parser
+
+
+@dataclass
+class Demo:
+    """The steps of the demo and where their results lie.
+
+    Attributes:
+        root: Folder of the repository.
+        config: Config of the detector.
+        folder: Work folder.
+    """
+
+    root: Path
+    config: Path
+    folder: Path
+
+    @cached_property
+    def cfg(self) -> Config:
+        """The config, read."""
+        if not self.config.is_file():
+            raise UserError(f"Expected a config file, but {self.config} does not exist")
+        return Config.fromfile(self.config)
+
+    @property
+    def data(self) -> Path:
+        """Folder of the data set, as the config says."""
+        return Path(self.cfg.val_dataloader.dataset.data_root)
+
+    @property
+    def training(self) -> Path:
+        """Work folder of the training."""
+        return self.folder / "training"
+
+    @property
+    def report(self) -> Path:
+        """The LRP report, which has AP too."""
+        return self.folder / "evaluation" / "report.bbox.lrp.json"
+
+    @property
+    def detections(self) -> Path:
+        """All detections on the validation set, in COCO's format."""
+        return self.folder / "evaluation" / "detections.bbox.json"
+
+    @property
+    def state(self) -> Path:
+        """What the results belong to, and how long training took."""
+        return self.folder / "demo.json"
+
+    @property
+    def name(self) -> str:
+        """Name of the detector: that of its config."""
+        return self.config.stem
+
+    def prepare_data(self, options: DigitsOptions) -> None:
+        """Step 1: make the data set, or find it."""
+        _announce(1, "Data: handwritten digits on photographs")
+        try:
+            report = build_digits(self.data, options)
+        except OSError as error:
+            raise UserError(str(error)) from error
+        counts = ", ".join(
+            f"{count['images']} images with {count['digits']} digits for {split}"
+            for split, count in report.counts.items()
+        )
+        print(f"{'Made' if report.made else 'Found'} {counts}, in {self.data}")
+
+    def forget_other_runs(self) -> None:
+        """Remove results in the work folder that belong to another config or other data."""
+        manifest = (self.data / "manifest.json").read_text(encoding="utf-8")
+        text = self.cfg.pretty_text + manifest
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        state = self._read_state()
+        if state.get("fingerprint") == fingerprint:
+            return
+        if state:
+            print(f"The config or the data changed: the results in {self.folder} are made anew")
+            for path in (self.training, self.report.parent, self.folder / "pictures"):
+                shutil.rmtree(path, ignore_errors=True)
+            for name in ("detections.png", "training_curve.png"):
+                (self.folder / name).unlink(missing_ok=True)
+        write_json(self.state, {"fingerprint": fingerprint, "training_seconds": 0.0})
+
+    def train(self) -> None:
+        """Step 2: train, go on with an interrupted training, or find it finished."""
+        _announce(2, f"Training: {self.name}")
+        state = self._read_state()
+        if state.get("checkpoint") and Path(state["checkpoint"]).is_file():
+            print(f"Found {state['checkpoint']}, {self._training_time()}")
+            return
+        command = [
+            *(sys.executable, str(self.root / "tools" / "train.py"), str(self.config)),
+            *("--work-dir", str(self.training), "--resume"),
+        ]
+        for seconds in run_training(command, self.training / "console.log"):
+            state["training_seconds"] += seconds
+            write_json(self.state, state)
+        pointer = self.training / "last_checkpoint"
+        state["checkpoint"] = pointer.read_text().strip()
+        write_json(self.state, state)
+        print(f"Trained {state['checkpoint']}, {self._training_time()}")
+
+    def evaluate(self) -> None:
+        """Step 3: detect on the validation set and compute AP and LRP Error."""
+        _announce(3, "Evaluation: AP and LRP Error on the validation set")
+        if self.report.is_file() and self.detections.is_file():
+            print(f"Found {self.report}")
+            return
+        prefix = self.report.parent
+        command = [
+            *(sys.executable, str(self.root / "tools" / "test.py"), str(self.config)),
+            *(self._read_state()["checkpoint"], "--work-dir", str(prefix), "--cfg-options"),
+            f"test_evaluator.outfile_prefix={prefix / 'detections'}",
+            f"test_evaluator.report_prefix={prefix / 'report'}",
+        ]
+        run_quietly(command, prefix / "console.log")
+        print(f"Wrote {self.report}")
+
+    def draw(self) -> None:
+        """Step 4: draw detections beside the ground truth, and the training curve."""
+        _announce(4, "Pictures: detections beside ground truth, training curve")
+        sheet, curve = self.folder / "detections.png", self.folder / "training_curve.png"
+        if sheet.is_file() and curve.is_file():
+            print(f"Found {sheet} and {curve}")
+            return
+        figure = draw_training_curve(read_scalars(self.training), self.name)
+        with written_whole(curve) as temporary:
+            figure.savefig(temporary, dpi=110)
+        dataset = self.cfg.val_dataloader.dataset
+        truth = _read_coco(self.data / dataset.ann_file)
+        report = json.loads(self.report.read_text(encoding="utf-8"))
+        pictures = draw_detections(
+            truth,
+            json.loads(self.detections.read_text(encoding="utf-8")),
+            self.data / dataset.data_prefix.img,
+            sorted(truth.imgs)[:NUM_PICTURES],
+            classes=dataset.metainfo.classes,
+            palette=dataset.metainfo.palette,
+            thresholds=report_thresholds(report),
+        )
+        for number, picture in pictures.items():
+            name = Path(truth.imgs[number]["file_name"]).with_suffix(".png").name
+            save_picture(self.folder / "pictures" / name, picture)
+        save_picture(sheet, draw_sheet(list(pictures.values())[:NUM_ON_SHEET]))
+        print(f"Wrote {sheet}, {len(pictures)} pictures in {self.folder / 'pictures'}, and {curve}")
+
+    def table(self) -> str:
+        """The results as one table, in percent."""
+        report = json.loads(self.report.read_text(encoding="utf-8"))
+        time_taken = _duration(self._read_state()["training_seconds"])
+        row = [self.name, *(percent(report[key]) for key in COLUMNS), time_taken]
+        return format_table(["detector", *COLUMNS, "training"], [row])
+
+    def _training_time(self) -> str:
+        return f"trained in {_duration(self._read_state()['training_seconds'])}"
+
+    def _read_state(self) -> dict:
+        try:
+            return json.loads(self.state.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+
+def _announce(step: int, text: str) -> None:
+    print(f"\n[{step}/4] {text}", flush=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def _read_coco(path: Path) -> COCO:
+    """Annotations, without what pycocotools prints while it reads them."""
+    coco = COCO()
+    coco.dataset = json.loads(path.read_text(encoding="utf-8"))
+    coco.createIndex()
+    return coco

@@ -1,0 +1,98 @@
+"""Running the tools as other processes, their long output in a file and a progress bar instead."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mmdet_rank.cli.errors import UserError
+
+_POLL_SECONDS = 0.5
+_LINES_SHOWN = 15
+# MMEngine's log lines of training by epoch: "Epoch(train)  [1][ 20/375]  ... loss: 1.2345  ...".
+_ITERATION = re.compile(
+    r"Epoch\(train\)\s+\[(?P<epoch>\d+)\]\[\s*(?P<done>\d+)/(?P<length>\d+)\].*?"
+    r"\bloss: (?P<loss>[-\d.]+|nan|inf)"
+)
+_MAX_EPOCHS = re.compile(r"max_epochs\s*=\s*(\d+)")
+
+
+def run_quietly(command: Sequence[str], log: Path) -> None:
+    """Run a command with its output in a file.
+
+    Raises:
+        UserError: The command failed; the message has the end of its output.
+    """
+    for _ in _polled(command, log):
+        pass
+
+
+def run_training(command: Sequence[str], log: Path) -> Iterator[float]:
+    """Run a training with its output in a file and a progress bar on standard error.
+
+    Args:
+        command: Trains by epochs, with MMEngine's log on its output.
+        log: The file, which is appended to.
+
+    Yields:
+        Seconds since the command began or since the last value.
+
+    Raises:
+        UserError: The command failed; the message has the end of its output.
+    """
+    position = log.stat().st_size if log.is_file() else 0
+    latest = time.perf_counter()
+    with tqdm(unit="iteration", desc="training", mininterval=0) as bar:
+        for _ in _polled(command, log):
+            position = _advance(bar, log, position)
+            now = time.perf_counter()
+            yield now - latest
+            latest = now
+
+
+def _polled(command: Sequence[str], log: Path) -> Iterator[None]:
+    """Run a command, yielding every now and then, and once more when it has ended well."""
+    print(f"$ {' '.join(['python', *command[1:]])}\n  (its output: {log})", flush=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        while process.poll() is None:
+            yield
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if process.returncode:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        print("\n".join(lines[-_LINES_SHOWN:]), file=sys.stderr)
+        raise UserError(
+            f"{Path(command[1]).name} ended with exit code {process.returncode}; its last lines "
+            f"stand above, all of its output is in {log}"
+        )
+
+
+def _advance(bar: tqdm, log: Path, position: int) -> int:
+    """Move a bar by what was logged since a position in the file; returns the new position."""
+    with log.open("rb") as file:
+        file.seek(position)
+        new = file.read()
+    whole = new[: new.rfind(b"\n") + 1]
+    text = whole.decode("utf-8", errors="replace")
+    for match in _MAX_EPOCHS.finditer(text):
+        bar.epochs = int(match[1])
+    for match in _ITERATION.finditer(text):
+        length = int(match["length"])
+        bar.total = length * getattr(bar, "epochs", 1)
+        bar.n = length * (int(match["epoch"]) - 1) + int(match["done"])
+        bar.set_postfix(epoch=match["epoch"], loss=match["loss"], refresh=False)
+        bar.refresh()
+    return position + len(whole)

@@ -1,0 +1,169 @@
+"""Evaluate a detector: `python tools/test.py CONFIG CHECKPOINT`, with MMDetection's own flags."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from copy import deepcopy
+
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.evaluation import DumpDetResults
+from mmdet.registry import RUNNERS
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from mmdet_rank.cli import checkpoints, datasets
+from mmdet_rank.cli.build import unwrapped
+from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
+from mmdet_rank.cli.errors import UserError, explained, run_tool
+from mmdet_rank.cli.launch import end_processes, prepare_processes
+
+PICKLES = (".pkl", ".pickle")
+TTA_MODEL = {
+    "type": "DetTTAModel",
+    "tta_cfg": {"nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 100},
+}
+TTA_TRANSFORMS = [
+    [{"type": "RandomFlip", "prob": 1.0}, {"type": "RandomFlip", "prob": 0.0}],
+    [
+        {
+            "type": "PackDetInputs",
+            "meta_keys": (
+                "img_id",
+                "img_path",
+                "ori_shape",
+                "img_shape",
+                "scale_factor",
+                "flip",
+                "flip_direction",
+            ),
+        }
+    ],
+]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool.
+
+    Args:
+        argv: Arguments, those of the command line by default.
+
+    Returns:
+        The exit code.
+    """
+    return run_tool(lambda: evaluate(argv))
+
+
+def evaluate(argv: list[str] | None = None) -> dict[str, float]:
+    """Evaluate as `main` does.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        UserError: The config, the data or the checkpoint does not allow it.
+    """
+    args = parse_arguments(make_parser(), argv)
+    check_arguments(args)
+    setup_cache_size_limit_of_dynamo()
+    checkpoints.use_safe_loading(args.trust_checkpoint)
+    checkpoint = checkpoints.read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)
+    cfg = load_config(args)
+    prepare_config(cfg, args)
+    prepare_processes(cfg, args.local_rank)
+    try:
+        runner = build_runner(cfg)
+        model = unwrapped(runner)
+        checkpoints.check_fits(model.module if args.tta else model, checkpoint, args.checkpoint)
+        del checkpoint
+        prepare_runner(runner, args)
+        return runner.test()
+    finally:
+        end_processes()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="test.py", description="Evaluate a detector from a config and a checkpoint."
+    )
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    add_arguments(parser)
+    parser.add_argument("--out", metavar="FILE", help="also write all predictions to this .pkl")
+    parser.add_argument("--show", action="store_true", help="show the detections in a window")
+    parser.add_argument("--show-dir", help="folder, under that of the run, for painted images")
+    parser.add_argument(
+        "--wait-time", type=float, default=2, help="seconds that --show shows an image"
+    )
+    parser.add_argument("--tta", action="store_true", help="augment at test time")
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse arguments that would only fail at the end of a long evaluation.
+
+    Raises:
+        UserError: `--out` names no pickle file.
+    """
+    if args.out is not None and not args.out.endswith(PICKLES):
+        raise UserError(
+            f"Expected --out to end in {' or '.join(PICKLES)}, but got {args.out}; rename it"
+        )
+
+
+def prepare_config(cfg: Config, args: argparse.Namespace) -> None:
+    """Write what the flags ask for into the config."""
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    if args.show or args.show_dir:
+        with explained("--show and --show-dir need default_hooks.visualization"):
+            trigger_visualization_hook(cfg, args)
+    if args.tta:
+        augment_test(cfg)
+
+
+def prepare_runner(runner: Runner, args: argparse.Namespace) -> None:
+    """Add to the built runner what the flags ask for."""
+    if args.out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+
+
+def augment_test(cfg: Config) -> None:
+    """Predict on every image and its mirror image, and merge, unless the config says otherwise."""
+    if "tta_model" not in cfg:
+        _say("The config has no tta_model: DetTTAModel with NMS at 0.5 is used.")
+        cfg.tta_model = ConfigDict(deepcopy(TTA_MODEL))
+    if "tta_pipeline" not in cfg:
+        _say("The config has no tta_pipeline: images are mirrored.")
+        pipeline = deepcopy(_innermost(cfg.test_dataloader.dataset).pipeline)
+        pipeline[-1] = {"type": "TestTimeAug", "transforms": deepcopy(TTA_TRANSFORMS)}
+        cfg.tta_pipeline = pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    _innermost(cfg.test_dataloader.dataset).pipeline = cfg.tta_pipeline
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner with its model and test data, and check the data.
+
+    Raises:
+        UserError: Something cannot be built, or the data is not what the config says.
+    """
+    with explained("The config cannot be built"):
+        runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    with explained("The data cannot be loaded", lambda: datasets.diagnose(cfg, ["test"])):
+        loop = runner.test_loop
+    datasets.check_built(loop.dataloader.dataset, "test")
+    return runner
+
+
+def _innermost(dataset: dict) -> dict:
+    while "dataset" in dataset:
+        dataset = dataset["dataset"]
+    return dataset
+
+
+def _say(text: str) -> None:
+    print_log(text, logger="current", level=logging.WARNING)

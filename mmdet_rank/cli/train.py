@@ -1,0 +1,204 @@
+"""Train a detector: `python tools/train.py CONFIG`, with MMDetection's own flags."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+import torch
+from mmdet.engine.hooks import NumClassCheckHook
+from mmdet.registry import RUNNERS
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from mmdet_rank.cli import checkpoints, datasets
+from mmdet_rank.cli.build import unwrapped
+from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
+from mmdet_rank.cli.errors import UserError, explained, run_tool
+from mmdet_rank.cli.launch import end_processes, prepare_processes, warn_of_batch_size
+from mmdet_rank.engine.resumable_runner import ResumableRunner
+
+EXACT_RESUME_HOOK = "IterationSeedHook"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool.
+
+    Args:
+        argv: Arguments, those of the command line by default.
+
+    Returns:
+        The exit code.
+    """
+    return run_tool(lambda: train(argv))
+
+
+def train(argv: list[str] | None = None) -> None:
+    """Train as `main` does.
+
+    Raises:
+        UserError: The config, the data or a checkpoint does not allow it.
+    """
+    args = parse_arguments(make_parser(), argv)
+    setup_cache_size_limit_of_dynamo()
+    cfg = load_config(args)
+    if args.amp:
+        enable_amp(cfg)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    checkpoints.use_safe_loading(args.trust_checkpoint)
+    start = select_start(cfg, args.resume, trust=args.trust_checkpoint)
+    make_resumable(cfg, args.cfg_options or {})
+    prepare_processes(cfg, args.local_rank)
+    try:
+        runner = build_runner(cfg)
+        warn_of_batch_size(cfg)
+        if start is not None:
+            checkpoints.check_fits(unwrapped(runner), start, cfg.load_from)
+        del start
+        runner.train()
+    finally:
+        end_processes()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="train.py", description="Train a detector from a config.")
+    parser.add_argument("config", help="config file")
+    add_arguments(parser)
+    parser.add_argument(
+        "--amp", action="store_true", help="train with automatic mixed precision (needs a GPU)"
+    )
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate by total batch / auto_scale_lr.base_batch_size",
+    )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="continue from this checkpoint; without one, from the latest in the work folder, or "
+        "from the beginning where there is none",
+    )
+    return parser
+
+
+def enable_amp(cfg: Config) -> None:
+    """Train with mixed precision and a dynamic loss scale.
+
+    Raises:
+        UserError: There is no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("Expected a GPU for --amp, but there is none; train without --amp")
+    cfg.optim_wrapper.type = "AmpOptimWrapper"
+    cfg.optim_wrapper.loss_scale = "dynamic"
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate to the total batch.
+
+    Raises:
+        UserError: The config does not say which batch its learning rate is for.
+    """
+    if "base_batch_size" not in (cfg.get("auto_scale_lr") or {}):
+        raise UserError(
+            "Expected auto_scale_lr.base_batch_size in the config for --auto-scale-lr, but there "
+            "is none; add auto_scale_lr=dict(base_batch_size=N), N being the total batch that the "
+            "learning rate is for"
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def select_start(cfg: Config, resume: str | None, *, trust: bool) -> dict | None:
+    """Decide where training starts, and give the config of a resumed run the seed of that run.
+
+    MMEngine takes the seed over too, but only after the samplers have been built with another.
+
+    Args:
+        cfg: The config; `resume`, `load_from` and the seed are set.
+        resume: Path of a checkpoint, "auto" for the latest in the work folder, None for a new run.
+        trust: Whether to unpickle a checkpoint that holds more than weights.
+
+    Returns:
+        The checkpoint that training goes on from, None for a new run.
+
+    Raises:
+        UserError: The checkpoint does not exist, is broken, or holds no state of training.
+    """
+    if resume is None and not cfg.get("resume", False):
+        return None
+    path = resume if resume not in (None, "auto") else None
+    if path is None and resume is None:
+        path = cfg.get("load_from")
+    if path is None:
+        path = checkpoints.find_latest(cfg.work_dir)
+        if path is None:
+            print_log(
+                f"There is no checkpoint in {cfg.work_dir} to resume from: training starts anew.",
+                logger="current",
+                level=logging.WARNING,
+            )
+            cfg.resume = False
+            return None
+    checkpoint = checkpoints.read_checkpoint(path, trust=trust)
+    meta = checkpoint.get("meta", {})
+    if "optimizer" not in checkpoint or "iter" not in meta:
+        raise UserError(
+            f"Expected a checkpoint with the state of training, but {path} has weights alone; "
+            f"to start a new training from them, do: --cfg-options load_from={path}"
+        )
+    cfg.resume = True
+    cfg.load_from = path
+    if meta.get("seed") is not None:
+        cfg.setdefault("randomness", {})["seed"] = meta["seed"]
+    return checkpoint
+
+
+def make_resumable(cfg: Config, cfg_options: dict) -> None:
+    """Set what a run needs so that it can be killed at any moment and continued exactly.
+
+    Args:
+        cfg: The config.
+        cfg_options: What the user set on the command line, which is left alone.
+    """
+    hooks = cfg.setdefault("custom_hooks", []) or []
+    if not any(hook.get("type") == EXACT_RESUME_HOOK for hook in hooks):
+        cfg.custom_hooks = [*hooks, {"type": EXACT_RESUME_HOOK}]
+
+    # Workers that outlive an epoch carry random states that no checkpoint has.
+    by_epoch = cfg.train_cfg.get("by_epoch", False) or "max_epochs" in cfg.train_cfg
+    key = "train_dataloader.persistent_workers"
+    if by_epoch and cfg.train_dataloader.get("persistent_workers") and key not in cfg_options:
+        cfg.train_dataloader.persistent_workers = False
+
+    # The oldest checkpoint is removed before the new one is written.
+    checkpoint_hook = (cfg.get("default_hooks") or {}).get("checkpoint") or {}
+    key = "default_hooks.checkpoint.max_keep_ckpts"
+    if checkpoint_hook.get("max_keep_ckpts") == 1 and key not in cfg_options:
+        checkpoint_hook["max_keep_ckpts"] = 2
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner with its model, data and loops, and check that they belong together.
+
+    Raises:
+        UserError: Something cannot be built, or model and data do not fit.
+    """
+    splits = ["train", "val"]
+    with explained("The config cannot be built"):
+        custom = RUNNERS.build if "runner_type" in cfg else None
+        runner = custom(cfg) if custom else ResumableRunner.from_cfg(cfg)
+    with explained("The data cannot be loaded", lambda: datasets.diagnose(cfg, splits)):
+        train_loop = runner.train_loop
+        val_loop = runner.val_loop
+    datasets.check_built(train_loop.dataloader.dataset, "train")
+    if val_loop is not None:
+        datasets.check_built(val_loop.dataloader.dataset, "val")
+    with explained("Model and data have different classes; set num_classes of the heads"):
+        NumClassCheckHook().before_train_epoch(runner)
+    return runner

@@ -1,0 +1,174 @@
+"""tools/train.py: what a run leaves behind, resuming, several processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny_detection
+import torch
+
+from mmdet_rank.cli import train
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return tiny_detection.write_data(tmp_path_factory.mktemp("tiny"))
+
+
+def state_dict(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+
+
+def assert_equal_weights(first: Path, second: Path) -> None:
+    a, b = state_dict(first), state_dict(second)
+    assert a.keys() == b.keys()
+    differing = [name for name in a if not torch.equal(a[name], b[name])]
+    assert differing == []
+
+
+def run(config: Path, work_dir: Path, *arguments: str) -> int:
+    return train.main([str(config), "--work-dir", str(work_dir), *arguments])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("length", "middle", "last"),
+    [
+        ({"epochs": 3}, "epoch_1.pth", "epoch_3.pth"),
+        ({"iterations": 7}, "iter_4.pth", "iter_7.pth"),
+    ],
+    ids=["epochs", "iterations"],
+)
+def test_resumed_run_equals_uninterrupted(tmp_path, data, workers, length, middle, last):
+    # Without a seed in the config, the resumed run must find that of the first one.
+    config = tiny_detection.write_config(tmp_path, data, workers=workers, seed=None, **length)
+    assert run(config, tmp_path / "whole") == 0
+    assert run(config, tmp_path / "resumed", "--resume", str(tmp_path / "whole" / middle)) == 0
+    assert_equal_weights(tmp_path / "whole" / last, tmp_path / "resumed" / last)
+
+
+def test_equality_is_not_for_nothing(tmp_path, data, monkeypatch):
+    """Guards the test above: without what the tool adds, the resumed run has other weights."""
+    monkeypatch.setattr(train, "make_resumable", lambda cfg, options: None)
+    config = tiny_detection.write_config(tmp_path, data, epochs=3)
+    assert run(config, tmp_path / "whole") == 0
+    middle = tmp_path / "whole" / "epoch_1.pth"
+    assert run(config, tmp_path / "resumed", "--resume", str(middle)) == 0
+    with pytest.raises(AssertionError):
+        assert_equal_weights(*(tmp_path / name / "epoch_3.pth" for name in ("whole", "resumed")))
+
+
+def test_resume_after_sigkill(tmp_path, data):
+    config = tiny_detection.write_config(tmp_path, data, iterations=30)
+    assert run(config, tmp_path / "whole") == 0
+
+    killed = tmp_path / "killed"
+    command = [sys.executable, REPOSITORY / "tools/train.py", config, "--work-dir", killed]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (killed / "iter_5.pth").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "iter_30.pth").exists()
+    # What a kill in the middle of a write leaves: neither may be mistaken for a checkpoint.
+    (killed / "iter_99.pth.partial").write_bytes(b"half a checkpoint")
+    (killed / "last_checkpoint").write_text("")
+
+    assert run(config, killed, "--resume") == 0
+    assert_equal_weights(tmp_path / "whole" / "iter_30.pth", killed / "iter_30.pth")
+
+
+def test_resume_skips_a_checkpoint_cut_short(tmp_path, data):
+    config = tiny_detection.write_config(tmp_path, data, iterations=5)
+    assert run(config, tmp_path / "whole") == 0
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    content = (tmp_path / "whole" / "iter_3.pth").read_bytes()
+    (broken / "iter_2.pth").write_bytes((tmp_path / "whole" / "iter_2.pth").read_bytes())
+    (broken / "iter_3.pth").write_bytes(content[: len(content) // 2])
+    (broken / "last_checkpoint").write_text(str(broken / "iter_3.pth"))
+    assert run(config, broken, "--resume") == 0
+    assert_equal_weights(tmp_path / "whole" / "iter_5.pth", broken / "iter_5.pth")
+
+
+def test_resume_without_checkpoint_starts_anew(tmp_path, data):
+    config = tiny_detection.write_config(tmp_path, data, epochs=1)
+    assert run(config, tmp_path / "a", "--resume") == 0
+    assert run(config, tmp_path / "b") == 0
+    assert_equal_weights(tmp_path / "a" / "epoch_1.pth", tmp_path / "b" / "epoch_1.pth")
+
+
+def test_two_processes_on_cpu_hold_the_same_weights(tmp_path, data):
+    folder = tmp_path / "a folder with spaces"
+    folder.mkdir()
+    config = tiny_detection.write_config(folder, data, iterations=3)
+    probe = folder / "weight_probe.py"
+    probe.write_text(
+        "import torch\n"
+        "from mmdet.registry import HOOKS\n"
+        "from mmengine.dist import get_rank, get_world_size\n"
+        "from mmengine.hooks import Hook\n"
+        "@HOOKS.register_module()\n"
+        "class WeightProbe(Hook):\n"
+        "    def after_train(self, runner):\n"
+        "        assert get_world_size() == 2\n"
+        "        weights = {k: v for k, v in runner.model.module.state_dict().items()\n"
+        "                   if 'running' not in k}\n"
+        "        torch.save(weights, f'{runner.work_dir}/rank{get_rank()}.pt')\n"
+    )
+    text = config.read_text().replace(
+        'imports=["mmdet_rank"]', 'imports=["mmdet_rank", "weight_probe"]'
+    )
+    config.write_text(text + '\ncustom_hooks = [dict(type="WeightProbe")]\n')
+    environment = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY)]),
+        "PORT": str(29600 + os.getpid() % 300),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    done = subprocess.run(
+        [REPOSITORY / "tools/dist_train.sh", config, "2", "--work-dir", folder / "work dir"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = (
+        torch.load(folder / "work dir" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)
+    )
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    # Gradients were averaged over the halves of the batch, so one process has other weights.
+    assert run(tiny_detection.write_config(folder, data, iterations=3), folder / "one") == 0
+    alone = state_dict(folder / "one" / "iter_3.pth")
+    assert any(not torch.equal(first[name], alone[name]) for name in first)
+
+
+@pytest.mark.parametrize("script", ["dist_train.sh", "dist_test.sh"])
+@pytest.mark.parametrize("arguments", [[], ["config.py"], ["config.py", "checkpoint.pth", "two"]])
+def test_launch_scripts_refuse_bad_arguments(script, arguments):
+    if script == "dist_train.sh":
+        arguments = arguments[:2] if len(arguments) < 3 else ["config.py", "two"]
+    done = subprocess.run(
+        [REPOSITORY / "tools" / script, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "usage:" in done.stderr or "Expected GPUS" in done.stderr
