@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmdet_rank.evaluation.coco_files import load_json
 from mmdet_rank.evaluation.thresholds import (
     ScoreThresholds,
     load_thresholds,
@@ -15,7 +18,7 @@ from mmdet_rank.evaluation.thresholds import (
     thresholds_at_floor,
 )
 
-__all__ = ["LRPThresholdHook"]
+__all__ = ["LRPThresholdHook", "label_names", "warn_of_thresholds"]
 
 
 @HOOKS.register_module()
@@ -41,8 +44,7 @@ class LRPThresholdHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Start to threshold what the model predicts."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        classes = runner.test_dataloader.dataset.metainfo["classes"]
-        keeper = ScoreThresholds(self.thresholds, classes)
+        keeper = ScoreThresholds(self.thresholds, label_names(runner.test_dataloader.dataset))
         warn_of_thresholds(self.thresholds, keeper.missing, getattr(model, "test_cfg", None))
         self._handle = model.register_forward_hook(keeper)
 
@@ -51,6 +53,21 @@ class LRPThresholdHook(Hook):
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
+
+
+def label_names(dataset: Any) -> list[str]:
+    """Return the category names of a data set in the order of its labels.
+
+    MMDetection's COCO data sets label categories in the order of the annotation file, whatever the
+    order of ``classes``.
+    """
+    while hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    classes = list(dataset.metainfo["classes"])
+    if not hasattr(dataset, "cat_ids"):
+        return classes
+    names = {c["id"]: c["name"] for c in load_json(dataset.ann_file)["categories"]}
+    return [names[category] for category in dataset.cat_ids]
 
 
 def warn_of_thresholds(

@@ -112,7 +112,7 @@ class RankingLoss(nn.Module):
             )
         targets = self._flat_targets(pred, target)
         if weight is not None:
-            if weight.dim() == 1 and pred.dim() == 2:
+            if pred.dim() == 2 and weight.shape == pred.shape[:1]:
                 weight = weight[:, None].expand_as(pred)
             if weight.shape != pred.shape:
                 raise ValueError(

@@ -1,0 +1,41 @@
+"""Tells aLRP's self-balance how long an epoch is."""
+
+from __future__ import annotations
+
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmdet_rank.criteria.balance import EpochBalance
+
+
+@HOOKS.register_module()
+class SelfBalanceHook(Hook):
+    """Sets the period of every epoch self-balance to the length of the data loader.
+
+    Needed in the config of every model that is trained by aLRP Loss with its self-balance
+    (thesis 7.3.2):
+
+        custom_hooks = [dict(type="SelfBalanceHook")]
+
+    A period that the config gives is left alone.
+
+    Raises:
+        ValueError: Before training, if the data loader has no length and no period is given.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Ask the data loader; see `EpochBalance`."""
+        model = runner.model
+        for name, module in model.named_modules():
+            if not isinstance(module, EpochBalance) or module.period is not None:
+                continue
+            try:
+                module.period = len(runner.train_dataloader)
+            except TypeError as error:
+                raise ValueError(
+                    f"Expected a data loader with a length for {name}, but got one without; give "
+                    "the iterations of an epoch: criterion=dict(balance=dict(type='epoch', "
+                    "period=...))."
+                ) from error
+            runner.logger.info(f"{name}: self-balance every {module.period} iterations")

@@ -1,0 +1,221 @@
+"""Weights and balances of the criterion, by values worked out here."""
+
+import pytest
+import torch
+from mmdet.models.losses import GIoULoss, SmoothL1Loss
+from mmdet.structures.bbox import bbox_overlaps
+
+from mmdet_rank.criteria import BoxTask, RankingCriterion, RankingProblem
+from mmdet_rank.criteria.balance import SMALLEST_LOSS
+from mmdet_rank.losses import APLoss, RankSortLoss, aLRPLoss
+from mmdet_rank.ops import average_lrp_loss, rank_sort_loss
+
+
+def make_problem(seed=0, perfect=False):
+    gen = torch.Generator().manual_seed(seed)
+    logits = torch.randn(40, 3, generator=gen).requires_grad_()
+    labels = torch.full((40,), 3)
+    positives = torch.tensor([3, 7, 11, 30])
+    labels[positives] = torch.tensor([0, 2, 2, 1])
+    corner = torch.rand(4, 2, generator=gen) * 20
+    gt = torch.cat([corner, corner + 10 + torch.rand(4, 2, generator=gen) * 10], dim=1)
+    offsets = torch.zeros(4, 4) if perfect else torch.randn(4, 4, generator=gen)
+    outputs = offsets.requires_grad_()
+    pred = gt + outputs * 3
+    centers = (gt[:, :2] + gt[:, 2:]) / 2 + torch.tensor([2.0, -1.0])
+    boxes = BoxTask(pred, gt, pred, gt, centers=centers, outputs=outputs)
+    return RankingProblem(logits=logits, labels=labels, positives=positives, boxes=boxes)
+
+
+def reference(problem):
+    """(ranking + sorting, GIoU loss of each positive, IoU of each), without the criterion."""
+    iou = bbox_overlaps(problem.boxes.pred, problem.boxes.gt_boxes, is_aligned=True).detach()
+    giou = bbox_overlaps(problem.boxes.pred, problem.boxes.gt_boxes, mode="giou", is_aligned=True)
+    targets = torch.zeros(40, 3)
+    targets[problem.positives, problem.labels[problem.positives]] = iou
+    cls = sum(rank_sort_loss(problem.logits.flatten(), targets.flatten()))
+    return cls, 1 - giou, iou, targets.flatten()
+
+
+def test_rank_sort_by_score_and_value():
+    problem = make_problem()
+    losses = RankingCriterion(RankSortLoss(), GIoULoss(loss_weight=7.0))(problem)
+    cls, errors, _, _ = reference(problem)
+    weights = problem.logits[problem.positives].sigmoid().amax(1)
+    mean = (weights * errors).sum() / weights.sum()
+    torch.testing.assert_close(losses["loss_cls"], cls)
+    # Balanced by value, the box loss equals the ranking loss, whatever its own weight.
+    torch.testing.assert_close(losses["loss_bbox"], cls)
+    torch.testing.assert_close(losses["balance_bbox"], (cls / (7 * mean)).detach())
+    assert losses["num_pos"] == 4
+    torch.testing.assert_close(losses["ranking"] + losses["sorting"], cls.detach())
+
+
+@pytest.mark.parametrize("name", ["score", "iou", "centerness", "ranking", "none"])
+def test_instance_weights(name):
+    problem = make_problem(1)
+    criterion = RankingCriterion(
+        RankSortLoss(), GIoULoss(loss_weight=2.0), instance_weight=name, balance="constant"
+    )
+    losses = criterion(problem)
+    _, errors, iou, targets = reference(problem)
+    gt = problem.boxes.gt_boxes
+    left_top = problem.boxes.centers - gt[:, :2]
+    right_bottom = gt[:, 2:] - problem.boxes.centers
+    ratio = torch.minimum(left_top, right_bottom) / torch.maximum(left_top, right_bottom)
+    flat = problem.logits.detach().flatten()
+    positive = (targets > 0).nonzero().squeeze(1)
+    step = ((flat[None, :] - flat[:, None]) / 1.0 + 0.5).clamp(0, 1)
+    rank = step[positive].sum(1)
+    expected = dict(
+        score=problem.logits[problem.positives].sigmoid().amax(1),
+        iou=iou,
+        centerness=(ratio[:, 0] * ratio[:, 1]).sqrt(),
+        ranking=(step[positive][:, positive] / rank[:, None]).sum(0) / 4,
+        none=torch.ones(4),
+    )[name]
+    expected_loss = 2 * (expected * errors).sum() / expected.sum()
+    torch.testing.assert_close(losses["loss_bbox"], expected_loss)
+    assert losses["balance_bbox"] == 1
+
+
+def test_magnitude_balance():
+    problem = make_problem(2)
+    criterion = RankingCriterion(RankSortLoss(), GIoULoss(), "none", "magnitude")
+    losses = criterion(problem)
+    cls, errors, _, _ = reference(problem)
+    of_logits = torch.autograd.grad(cls, problem.logits, retain_graph=True)[0].abs().sum()
+    of_boxes = torch.autograd.grad(errors.mean(), problem.boxes.outputs, retain_graph=True)[0]
+    torch.testing.assert_close(losses["balance_bbox"], of_logits / of_boxes.abs().sum())
+    # And so the balanced losses have equal gradient magnitudes.
+    grad = torch.autograd.grad(losses["loss_bbox"], problem.boxes.outputs)[0]
+    torch.testing.assert_close(grad.abs().sum(), of_logits)
+
+
+def test_alrp_ranks_localization_itself():
+    problem = make_problem(3)
+    criterion = RankingCriterion(aLRPLoss(tau=0.6), GIoULoss(loss_weight=3.0), balance="constant")
+    losses = criterion(problem)
+    _, errors, _, targets = reference(problem)
+    # Halved GIoU loss over 1 - tau.
+    cls, loc = average_lrp_loss(problem.logits.flatten(), (targets > 0).float(), errors / 2 / 0.4)
+    torch.testing.assert_close(losses["loss_cls"], cls)
+    torch.testing.assert_close(losses["loss_bbox"], loc)
+    (grad,) = torch.autograd.grad(losses["loss_cls"], problem.logits)
+    (expected,) = torch.autograd.grad(cls, problem.logits)
+    torch.testing.assert_close(grad, expected)
+
+
+def test_ap_loss_averages_smooth_l1_over_the_four_numbers():
+    problem = make_problem(4)
+    losses = RankingCriterion(APLoss(), SmoothL1Loss(beta=1.0))(problem)
+    difference = (problem.boxes.pred - problem.boxes.target).abs()
+    smooth = torch.where(difference < 1, difference**2 / 2, difference - 0.5)
+    torch.testing.assert_close(losses["loss_bbox"], smooth.mean())
+
+
+def test_epoch_balance_follows_the_last_epoch():
+    criterion = RankingCriterion(
+        aLRPLoss(), GIoULoss(), balance=dict(type="epoch", period=3, initial=50.0)
+    )
+    plain = RankingCriterion(aLRPLoss(), GIoULoss(), balance="constant")
+    totals, locs, factors = [], [], []
+    for seed in range(7):
+        problem = make_problem(seed)
+        raw = plain(problem)
+        totals.append((raw["loss_cls"] + raw["loss_bbox"]).item())
+        locs.append(raw["loss_bbox"].item())
+        losses = criterion(problem)
+        factors.append(losses["balance_bbox"].item())
+        assert losses["loss_bbox"].item() == pytest.approx(factors[-1] * locs[-1])
+    first, second = (sum(totals[i : i + 3]) / sum(locs[i : i + 3]) for i in (0, 3))
+    assert factors == pytest.approx([50.0] * 3 + [first] * 3 + [second])
+    # Evaluation moves nothing.
+    before = {key: value.clone() for key, value in criterion.state_dict().items()}
+    criterion.eval()(make_problem(9))
+    assert all(torch.equal(before[key], value) for key, value in criterion.state_dict().items())
+
+
+def test_epoch_balance_goes_on_after_a_resume():
+    def make():
+        return RankingCriterion(aLRPLoss(), GIoULoss(), balance=dict(type="epoch", period=4))
+
+    whole, first = make(), make()
+    expected = [whole(make_problem(seed))["balance_bbox"].item() for seed in range(10)]
+    actual = [first(make_problem(seed))["balance_bbox"].item() for seed in range(6)]
+    resumed = make()
+    resumed.load_state_dict(first.state_dict())
+    actual += [resumed(make_problem(seed))["balance_bbox"].item() for seed in range(6, 10)]
+    assert actual == expected
+
+
+def test_epoch_balance_without_a_period():
+    criterion = RankingCriterion(aLRPLoss(), GIoULoss())
+    with pytest.raises(ValueError, match="SelfBalanceHook"):
+        criterion(make_problem())
+
+
+@pytest.mark.parametrize("balance", ["value", "magnitude", dict(type="epoch", period=1)])
+def test_factors_stay_bounded_at_perfect_boxes(balance):
+    criterion = RankingCriterion(RankSortLoss(), GIoULoss(), balance=balance)
+    for _ in range(2):
+        problem = make_problem(5, perfect=True)
+        losses = criterion(problem)
+        assert losses["balance_bbox"] <= max(2 / SMALLEST_LOSS, 50)
+        (losses["loss_cls"] + losses["loss_bbox"]).backward()
+        assert problem.boxes.outputs.grad.isfinite().all()
+
+
+def test_head_weight_comes_last():
+    problem = make_problem(6)
+    one = RankingCriterion(RankSortLoss(), GIoULoss())(problem)
+    fifth = RankingCriterion(RankSortLoss(), GIoULoss(), loss_weight=0.2)(problem)
+    for key in ("loss_cls", "loss_bbox"):
+        torch.testing.assert_close(fifth[key], 0.2 * one[key])
+
+
+def test_ignored_priors_do_not_rank():
+    problem = make_problem(7)
+    problem.label_weights = torch.ones(40)
+    problem.label_weights[[0, 1, 2]] = 0
+    RankingCriterion(RankSortLoss(), GIoULoss())(problem)["loss_cls"].backward()
+    assert (problem.logits.grad[[0, 1, 2]] == 0).all()
+
+
+def test_many_empty_iterations_are_told_once(monkeypatch):
+    from mmdet_rank.criteria import ranking_criterion
+
+    told = []
+    monkeypatch.setattr(ranking_criterion, "print_log", lambda text, **kwargs: told.append(text))
+    criterion = RankingCriterion(RankSortLoss(), GIoULoss())
+    empty = RankingProblem(
+        logits=torch.zeros(5, 2, requires_grad=True),
+        labels=torch.full((5,), 2),
+        positives=torch.zeros(0, dtype=torch.long),
+        boxes=BoxTask(*(torch.zeros(0, 4, requires_grad=True) for _ in range(4))),
+    )
+    for _ in range(150):
+        criterion(empty)
+    assert len(told) == 1
+    assert "class names" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(instance_weight="scores"), "instance_weight to be one of"),
+        (dict(balance="values"), "balance to be one of"),
+    ],
+)
+def test_unknown_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        RankingCriterion(RankSortLoss(), GIoULoss(), **options)
+
+
+def test_options_that_do_not_go_together():
+    with pytest.raises(ValueError, match="ranks localisation errors itself"):
+        RankingCriterion(aLRPLoss(), GIoULoss(), instance_weight="score")
+    with pytest.raises(ValueError, match="GIoULoss, DIoULoss"):
+        RankingCriterion(aLRPLoss(), SmoothL1Loss(), balance="constant")(make_problem())
+    with pytest.raises(TypeError, match="use MMDetection's own head"):
+        RankingCriterion(SmoothL1Loss(), GIoULoss())
