@@ -2,13 +2,14 @@
 
 from .balance import BALANCES, build_balance
 from .instance_weights import INSTANCE_WEIGHTS
-from .problem import BoxTask, RankingProblem
+from .problem import BoxTask, MaskTask, RankingProblem
 from .ranking_criterion import RankingCriterion, build_criterion
 
 __all__ = [
     "BALANCES",
     "INSTANCE_WEIGHTS",
     "BoxTask",
+    "MaskTask",
     "RankingCriterion",
     "RankingProblem",
     "build_balance",

@@ -39,6 +39,21 @@ class BoxTask:
 
 
 @dataclass
+class MaskTask:
+    """Masks of the positives, for heads that predict no boxes (SOLO).
+
+    Attributes:
+        errors: (P,) mask loss of each positive in [0, 1], such as 1 - Dice coefficient, attached.
+        outputs: What the errors were computed on, for the balance by gradient magnitudes.
+        loss_weight: Factor of the errors in the loss.
+    """
+
+    errors: Tensor
+    outputs: Tensor
+    loss_weight: float = 1.0
+
+
+@dataclass
 class RankingProblem:
     """All examples of a batch, over all levels and images at once.
 
@@ -48,8 +63,9 @@ class RankingProblem:
         label_weights: (A,) 0 for priors that are ignored. Default: none is.
         positives: (P,) places of the priors with a class, ascending.
         boxes: Box regression of those, or None (SOLO).
+        masks: Masks of those, for heads that have no boxes.
         quality: (P,) localisation quality of the positives in [0, 1], their continuous labels.
-            Default: the IoU of ``boxes``.
+            Default: the IoU of ``boxes``, or 1 - error of ``masks``.
     """
 
     logits: Tensor
@@ -57,13 +73,20 @@ class RankingProblem:
     positives: Tensor
     label_weights: Tensor | None = None
     boxes: BoxTask | None = None
+    masks: MaskTask | None = None
     quality: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.quality is None:
-            if self.boxes is None:
-                raise ValueError("Expected boxes or quality in a ranking problem, but got neither.")
+        if self.quality is not None:
+            return
+        if self.boxes is not None:
             self.quality = self.boxes.iou()
+        elif self.masks is not None:
+            self.quality = 1 - self.masks.errors.detach()
+        else:
+            raise ValueError(
+                "Expected boxes, masks or quality in a ranking problem, but got none of them."
+            )
 
     @property
     def num_positives(self) -> int:

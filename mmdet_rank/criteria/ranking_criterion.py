@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import torch
 from mmdet.registry import MODELS
@@ -18,6 +19,15 @@ from .problem import RankingProblem
 
 #: A warning comes after so many iterations in a row without any positive.
 PATIENCE = 100
+
+
+class _Localization(NamedTuple):
+    """The localisation task of a problem: boxes, or masks where there are no boxes."""
+
+    name: str
+    errors: Tensor
+    outputs: Tensor
+    unit_errors: Tensor | None
 
 
 @MODELS.register_module()
@@ -80,28 +90,28 @@ class RankingCriterion(nn.Module):
             problem: All examples of the batch.
 
         Returns:
-            ``loss_cls``; with boxes ``loss_bbox`` and its factor ``balance_bbox``; ``num_pos``;
-            and what the ranking loss has to log. The keys are always the same, and all losses are
+            ``loss_cls``; with boxes ``loss_bbox`` and its factor ``balance_bbox``, with masks
+            instead ``loss_mask`` and ``balance_mask``; ``num_pos``; and what the ranking loss has
+            to log. The keys are always the same, and all losses are
             attached to the graph also when there is no positive.
         """
         targets = self.targets(problem)
-        has_boxes = problem.boxes is not None and self.loss_bbox is not None
-        if has_boxes:
-            task = problem.boxes
-            errors = box_errors(self.loss_bbox, task.pred, task.target)
-            outputs = task.pred if task.outputs is None else task.outputs
-        ranked = self._rank(problem, targets, errors if has_boxes else None)
+        task = self._localization(problem)
+        ranked = self._rank(problem, targets, task)
         self._watch(problem, targets, ranked)
         losses = dict(loss_cls=ranked.cls * self.loss_weight)
-        if has_boxes:
+        if task is not None:
             if ranked.loc is not None:
                 loss, factor = self.box_task.balanced(
-                    ranked.loc, ranked.cls, problem.logits, outputs
+                    ranked.loc, ranked.cls, problem.logits, task.outputs
                 )
             else:
                 weights = self.weights(problem, targets)
-                loss, factor = self.box_task(errors, weights, ranked.cls, problem.logits, outputs)
-            losses.update(loss_bbox=loss * self.loss_weight, balance_bbox=factor)
+                loss, factor = self.box_task(
+                    task.errors, weights, ranked.cls, problem.logits, task.outputs
+                )
+            losses[f"loss_{task.name}"] = loss * self.loss_weight
+            losses[f"balance_{task.name}"] = factor
         losses["num_pos"] = ranked.cls.detach().new_tensor(float(problem.num_positives))
         losses.update(ranked.parts)
         return losses
@@ -130,13 +140,29 @@ class RankingCriterion(nn.Module):
             targets = self.targets(problem)
         return INSTANCE_WEIGHTS[self.instance_weight](problem, targets, self.loss_cls)
 
-    def _rank(self, problem: RankingProblem, targets: Tensor, errors: Tensor | None) -> RankedLoss:
+    def _localization(self, problem: RankingProblem) -> _Localization | None:
+        if problem.boxes is not None and self.loss_bbox is not None:
+            boxes = problem.boxes
+            errors = box_errors(self.loss_bbox, boxes.pred, boxes.target)
+            outputs = boxes.pred if boxes.outputs is None else boxes.outputs
+            unit_errors = None
+            if self.loss_cls.unifies_localization:
+                unit_errors = unit_box_errors(self.loss_bbox, errors)
+            return _Localization("bbox", errors, outputs, unit_errors)
+        if problem.masks is not None:
+            masks = problem.masks
+            errors = masks.errors * masks.loss_weight
+            return _Localization("mask", errors, masks.outputs, masks.errors)
+        return None
+
+    def _rank(
+        self, problem: RankingProblem, targets: Tensor, task: _Localization | None
+    ) -> RankedLoss:
         logits = problem.logits.reshape(-1)
         if not self.loss_cls.unifies_localization:
             return self.loss_cls.rank(logits, targets)
-        if errors is None:
-            return self.loss_cls.rank(logits, targets, 1 - problem.quality)
-        return self.loss_cls.rank(logits, targets, unit_box_errors(self.loss_bbox, errors))
+        errors = 1 - problem.quality if task is None else task.unit_errors
+        return self.loss_cls.rank(logits, targets, errors)
 
     def _watch(self, problem: RankingProblem, targets: Tensor, ranked: RankedLoss) -> None:
         if not self.training:
