@@ -20,7 +20,7 @@ from mmengine.config import Config
 from pycocotools.coco import COCO
 
 from mmdet_rank.cli.errors import UserError, run_tool
-from mmdet_rank.cli.progress import run_training, run_quietly
+from mmdet_rank.cli.progress import run_quietly, run_training
 from mmdet_rank.datasets.digits import DigitsOptions, build_digits
 from mmdet_rank.evaluation.files import write_json, written_whole
 from mmdet_rank.evaluation.report import format_table, percent
@@ -175,7 +175,8 @@ class Demo:
             *(sys.executable, str(self.root / "tools" / "train.py"), str(self.config)),
             *("--work-dir", str(self.training), "--resume"),
         ]
-        for seconds in run_training(command, self.training / "console.log"):
+        epochs = self.cfg.train_cfg.max_epochs
+        for seconds in run_training(command, self.training / "console.log", epochs):
             state["training_seconds"] += seconds
             write_json(self.state, state)
         pointer = self.training / "last_checkpoint"

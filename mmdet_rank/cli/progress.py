@@ -20,7 +20,6 @@ _ITERATION = re.compile(
     r"Epoch\(train\)\s+\[(?P<epoch>\d+)\]\[\s*(?P<done>\d+)/(?P<length>\d+)\].*?"
     r"\bloss: (?P<loss>[-\d.]+|nan|inf)"
 )
-_MAX_EPOCHS = re.compile(r"max_epochs\s*=\s*(\d+)")
 
 
 def run_quietly(command: Sequence[str], log: Path) -> None:
@@ -33,12 +32,13 @@ def run_quietly(command: Sequence[str], log: Path) -> None:
         pass
 
 
-def run_training(command: Sequence[str], log: Path) -> Iterator[float]:
+def run_training(command: Sequence[str], log: Path, epochs: int) -> Iterator[float]:
     """Run a training with its output in a file and a progress bar on standard error.
 
     Args:
         command: Trains by epochs, with MMEngine's log on its output.
         log: The file, which is appended to.
+        epochs: How many epochs the training has.
 
     Yields:
         Seconds since the command began or since the last value.
@@ -50,7 +50,7 @@ def run_training(command: Sequence[str], log: Path) -> Iterator[float]:
     latest = time.perf_counter()
     with tqdm(unit="iteration", desc="training", mininterval=0) as bar:
         for _ in _polled(command, log):
-            position = _advance(bar, log, position)
+            position = _advance(bar, log, position, epochs)
             now = time.perf_counter()
             yield now - latest
             latest = now
@@ -80,18 +80,16 @@ def _polled(command: Sequence[str], log: Path) -> Iterator[None]:
         )
 
 
-def _advance(bar: tqdm, log: Path, position: int) -> int:
+def _advance(bar: tqdm, log: Path, position: int, epochs: int) -> int:
     """Move a bar by what was logged since a position in the file; returns the new position."""
     with log.open("rb") as file:
         file.seek(position)
         new = file.read()
     whole = new[: new.rfind(b"\n") + 1]
     text = whole.decode("utf-8", errors="replace")
-    for match in _MAX_EPOCHS.finditer(text):
-        bar.epochs = int(match[1])
     for match in _ITERATION.finditer(text):
         length = int(match["length"])
-        bar.total = length * getattr(bar, "epochs", 1)
+        bar.total = length * epochs
         bar.n = length * (int(match["epoch"]) - 1) + int(match["done"])
         bar.set_postfix(epoch=match["epoch"], loss=match["loss"], refresh=False)
         bar.refresh()

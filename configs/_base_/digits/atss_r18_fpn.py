@@ -1,4 +1,4 @@
-# ATSS for 128-pixel images on a CPU: ResNet-18 from random weights, 64 channels, three levels.
+# ATSS for 192-pixel images on a CPU: ResNet-18 from random weights, 64 channels, three levels.
 model = dict(
     type='ATSS',
     data_preprocessor=dict(
@@ -35,7 +35,7 @@ model = dict(
         anchor_generator=dict(
             type='AnchorGenerator',
             ratios=[1.0],
-            octave_base_scale=4,
+            octave_base_scale=8,
             scales_per_octave=1,
             strides=[8, 16, 32],
         ),

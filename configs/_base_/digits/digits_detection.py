@@ -16,8 +16,7 @@ metainfo = dict(
         (121, 85, 72),
     ],
 )
-# Two thirds of the images' own size: a step takes half the time, and more steps help more.
-image_scale = (128, 128)
+image_scale = (192, 192)
 backend_args = None
 
 # No flip: a mirrored 2 is no 2.
@@ -38,7 +37,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=2,
     persistent_workers=True,
     drop_last=True,
@@ -74,7 +73,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='CocoMetric',
+    type='CocoLRPMetric',
     ann_file=data_root + 'annotations/instances_val.json',
     metric='bbox',
     format_only=False,

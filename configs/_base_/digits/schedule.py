@@ -1,8 +1,8 @@
 # AdamW from random weights: a short warm-up, then down along half a cosine.
-max_epochs = 5
+max_epochs = 3
 warmup_iters = 50
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
@@ -25,5 +25,5 @@ param_scheduler = [
     ),
 ]
 
-# The learning rate belongs to 1 process x 16 images.
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+# The learning rate belongs to 1 process x 8 images.
+auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -1,0 +1,22 @@
+_base_ = [
+    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    'mmdet::_base_/default_runtime.py',
+    '../_base_/datasets/coco_ssd-500.py',
+    '../_base_/schedules/sgd_100e.py',
+    '../_base_/rank_runtime.py',
+]
+
+model = dict(
+    bbox_head=dict(
+        type='RankRetinaHead',
+        anchor_generator=dict(scales_per_octave=2),
+        bbox_coder=dict(target_stds=[0.1, 0.1, 0.2, 0.2]),
+        reg_decoded_bbox=False,
+        loss_cls=dict(_delete_=True, type='APLoss', delta=1.0, interpolated=True),
+        # Averaged over the four numbers of all positives.
+        loss_bbox=dict(_delete_=True, type='SmoothL1Loss', beta=1.0, loss_weight=1.0),
+    ),
+    train_cfg=dict(sampler=None),
+)
+
+optim_wrapper = dict(optimizer=dict(lr=0.002))

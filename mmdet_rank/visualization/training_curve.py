@@ -1,0 +1,94 @@
+"""The course of a training, from the scalars that MMEngine writes beside its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["draw_training_curve", "read_scalars"]
+
+# Parts of a ranking loss, which are logged but not trained by themselves.
+_PARTS = ("ranking", "sorting")
+_VALIDATION = {"coco/bbox_mAP": "AP", "coco/bbox_mAP_50": "AP50", "coco/bbox_oLRP": "oLRP"}
+
+
+def read_scalars(work_dir: str | Path) -> list[dict]:
+    """Read what a training logged, all its runs (it may have been resumed) in order of time.
+
+    Args:
+        work_dir: Folder of the training, with MMEngine's ``TIMESTAMP/vis_data/scalars.json``.
+
+    Returns:
+        One dict per log entry: of training, with ``step`` counting iterations and the losses; and
+        of validation, with ``step`` counting epochs and the metrics. What a resumed run did once
+        more is there only once.
+
+    Raises:
+        FileNotFoundError: If nothing was logged there.
+    """
+    files = sorted(Path(work_dir).glob("*/vis_data/scalars.json"))
+    if not files:
+        raise FileNotFoundError(
+            f"Expected logged scalars in {work_dir}/*/vis_data/scalars.json but got none; give the "
+            "work folder of a training whose visualizer has a LocalVisBackend."
+        )
+    entries: dict[tuple[bool, int], dict] = {}
+    for file in files:
+        for line in file.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            entries["loss" in entry, entry["step"]] = entry
+    return list(entries.values())
+
+
+def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
+    """Draw the losses over the iterations and, if there are any, the metrics over the epochs.
+
+    Args:
+        entries: What `read_scalars` returns.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: If no entry is of training.
+    """
+    training = [entry for entry in entries if "loss" in entry]
+    validation = [entry for entry in entries if any(key in entry for key in _VALIDATION)]
+    if not training:
+        raise ValueError("Expected log entries with a loss to draw but got none.")
+    panels = 2 if validation else 1
+    figure = Figure(figsize=(7, 3.2 * panels), layout="constrained")
+    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
+    _draw_losses(axes[0], training)
+    if validation:
+        _draw_metrics(axes[1], validation)
+    figure.suptitle(title)
+    return figure
+
+
+def _draw_losses(axes: Axes, training: Sequence[Mapping]) -> None:
+    names = [name for name in training[0] if name.startswith("loss") or name in _PARTS]
+    for name in names:
+        axes.plot(
+            [entry["step"] for entry in training],
+            [entry.get(name, float("nan")) for entry in training],
+            label=name,
+            linestyle="--" if name in _PARTS else "-",
+            linewidth=2 if name == "loss" else 1.2,
+        )
+    axes.set(xlabel="iteration", ylabel="loss", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def _draw_metrics(axes: Axes, validation: Sequence[Mapping]) -> None:
+    for key, name in _VALIDATION.items():
+        points = [(entry["step"], 100 * entry[key]) for entry in validation if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    axes.set(xlabel="epoch", ylabel="percent of validation set", ylim=(0, 100))
+    axes.set_xticks([entry["step"] for entry in validation])
+    axes.grid(alpha=0.3)
+    axes.legend()
