@@ -1,0 +1,3 @@
+"""Runs the examples of the documents with the package registered."""
+
+import mmdet_rank  # noqa: F401
