@@ -103,6 +103,9 @@ def _diagnose_dataset(where: str, dataset: dict) -> None:
         classes = (getattr(DATASETS.get(dataset["type"]), "METAINFO", None) or {}).get("classes")
     if isinstance(classes, (list, tuple)):
         _check_names(where, str(ann_file), list(classes), _category_names(content))
+    only_objects = (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False)
+    if not content["images"] or (only_objects and not content["annotations"]):
+        raise UserError(_no_image_left(where, str(ann_file)))
 
 
 def _read_annotations(where: str, path: Path) -> dict | None:
@@ -157,9 +160,7 @@ def _check_names(where: str, ann_file: str, classes: list[str], names: list[str]
 def _check_first_image(dataset: Any, split: str) -> None:
     if len(dataset) == 0:
         raise UserError(
-            f"Expected images in the {split} data, but none is left of "
-            f"{getattr(dataset, 'ann_file', 'it')}; check filter_cfg (filter_empty_gt drops "
-            "images without objects) and the class names"
+            _no_image_left(f"{split}_dataloader.dataset", getattr(dataset, "ann_file", "its files"))
         )
     info = dataset.get_data_info(0) if hasattr(dataset, "get_data_info") else {}
     path = info.get("img_path")
@@ -168,6 +169,13 @@ def _check_first_image(dataset: Any, split: str) -> None:
             f"Expected the images of the {split} data under data_root and data_prefix, but "
             f"{path} does not exist (looked from {Path.cwd()}); set data_root or data_prefix"
         )
+
+
+def _no_image_left(where: str, ann_file: str) -> str:
+    return (
+        f"Expected images for {where}, but none is left of {ann_file}; check filter_cfg "
+        "(filter_empty_gt drops images without objects) and the class names"
+    )
 
 
 def _leaves(dataset: Any) -> Iterator[Any]:

@@ -42,6 +42,19 @@ def traceback_wanted() -> bool:
 
 
 @contextmanager
+def refused_input() -> Iterator[None]:
+    """Turn the errors by which a function refuses what the user gave into UserErrors.
+
+    Raises:
+        UserError: With the message of the ValueError or OSError.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+
+
+@contextmanager
 def explained(what: str, diagnose: Callable[[], None] | None = None) -> Iterator[None]:
     """Turn any exception of a step that only follows the user's config into a UserError.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,12 +71,18 @@ def _polled(command: Sequence[str], log: Path) -> Iterator[None]:
             process.terminate()
             process.wait()
     if process.returncode:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        print("\n".join(lines[-_LINES_SHOWN:]), file=sys.stderr)
         raise UserError(
-            f"{Path(command[1]).name} ended with exit code {process.returncode}; its last lines "
-            f"stand above, all of its output is in {log}"
+            f"{Path(command[1]).name} ended with exit code {process.returncode}:\n"
+            f"{_last_words(log)}\nAll of its output is in {log}"
         )
+
+
+def _last_words(log: Path) -> str:
+    """The message that a tool of this project ended with, or else the last lines of its output."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    messages = [number for number, line in enumerate(lines) if line.startswith("error")]
+    start = messages[-1] if messages else -_LINES_SHOWN
+    return "\n".join(lines[start:])
 
 
 def _advance(bar: tqdm, log: Path, position: int, epochs: int) -> int:

@@ -17,8 +17,10 @@ from mmengine.runner import Runner
 from mmdet_rank.cli import checkpoints, datasets
 from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
-from mmdet_rank.cli.errors import UserError, explained, run_tool
+from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
 from mmdet_rank.cli.launch import end_processes, prepare_processes
+from mmdet_rank.cli.submission import Submission
+from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
 
 PICKLES = (".pkl", ".pickle")
 TTA_MODEL = {
@@ -72,6 +74,7 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
     checkpoint = checkpoints.read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)
     cfg = load_config(args)
     prepare_config(cfg, args)
+    submission = Submission(cfg, args.submission) if args.submission is not None else None
     prepare_processes(cfg, args.local_rank)
     try:
         runner = build_runner(cfg)
@@ -79,7 +82,13 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
         checkpoints.check_fits(model.module if args.tta else model, checkpoint, args.checkpoint)
         del checkpoint
         prepare_runner(runner, args)
-        return runner.test()
+        if submission is None:
+            return runner.test()
+        submission.clear()
+        figures = runner.test()
+        for path in submission.write(runner):
+            _say(f"Wrote {path}")
+        return figures
     finally:
         end_processes()
 
@@ -99,6 +108,18 @@ def make_parser() -> argparse.ArgumentParser:
         "--wait-time", type=float, default=2, help="seconds that --show shows an image"
     )
     parser.add_argument("--tta", action="store_true", help="augment at test time")
+    parser.add_argument(
+        "--thresholds",
+        metavar="FILE",
+        help="keep only detections that reach the score threshold of their category: "
+        "{name: score}, or an LRP report",
+    )
+    parser.add_argument(
+        "--submission",
+        metavar="DIR",
+        help="test on an image list without annotations (test_dataloader.dataset.ann_file) and "
+        "write the zip file for the COCO test-dev server",
+    )
     return parser
 
 
@@ -129,6 +150,11 @@ def prepare_runner(runner: Runner, args: argparse.Namespace) -> None:
     """Add to the built runner what the flags ask for."""
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    if args.thresholds is not None:
+        with refused_input():
+            hook = LRPThresholdHook(args.thresholds)
+            hook.check(runner.test_dataloader.dataset)
+        runner.register_hook(hook)
 
 
 def augment_test(cfg: Config) -> None:
