@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 #: Labels of positives never fall below this: a box that misses its target stays a positive.
 SMALLEST_LABEL = 1e-6
@@ -66,6 +67,19 @@ class RankingLoss(nn.Module):
     def extra_repr(self) -> str:
         """Options, as printed with a model."""
         return f"delta={self.delta}, loss_weight={self.loss_weight}, sync={self.sync}"
+
+    def get_cls_channels(self, num_classes: int) -> int:
+        """Outputs of an R-CNN's classifier, which asks its loss for them: one per class."""
+        return num_classes
+
+    def get_activation(self, cls_score: Tensor) -> Tensor:
+        """Probabilities (A, C + 1) of an R-CNN's logits (A, C), float32 or better.
+
+        MMDetection's R-CNN heads expect a last column for background; it is 0 here, so that it
+        never is the best class.
+        """
+        dtype = torch.promote_types(cls_score.dtype, torch.float32)
+        return F.pad(cls_score.to(dtype).sigmoid(), (0, 1))
 
     def rank(self, logits: Tensor, targets: Tensor, loc_errors: Tensor | None = None) -> RankedLoss:
         """Loss of a flat ranking problem; see `mmdet_rank.ops`."""

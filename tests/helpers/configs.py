@@ -59,7 +59,7 @@ def without_init_cfg(config):
 def build_model(config):
     """The model of a config, with random weights."""
     init_default_scope("mmdet")
-    model = MODELS.build(without_init_cfg(config.model.to_dict()))
+    model = MODELS.build(ConfigDict(without_init_cfg(config.model.to_dict())))
     model.init_weights()
     return model
 

@@ -2,5 +2,16 @@
 
 from .rank_atss_head import RankATSSHead
 from .rank_retina_head import RankRetinaHead
+from .rank_rpn_head import RankRPNHead
+from .rank_solov2_head import RankSOLOV2Head
+from .rank_yolact_head import RankYOLACTHead
+from .rank_yolact_protonet import RankYOLACTProtonet
 
-__all__ = ["RankATSSHead", "RankRetinaHead"]
+__all__ = [
+    "RankATSSHead",
+    "RankRPNHead",
+    "RankRetinaHead",
+    "RankSOLOV2Head",
+    "RankYOLACTHead",
+    "RankYOLACTProtonet",
+]

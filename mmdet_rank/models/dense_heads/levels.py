@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.task_modules.coders.base_bbox_coder import BaseBBoxCoder
-from mmdet.structures.bbox import get_box_tensor
+from mmdet.models.utils import images_to_levels
+from mmdet.structures.bbox import cat_boxes, get_box_tensor
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet_rank.criteria.problem import BoxTask, RankingProblem, find_positives
@@ -77,4 +80,43 @@ def anchor_problem(
             centers=(own_anchors[:, :2] + own_anchors[:, 2:]) / 2,
             outputs=outputs,
         ),
+    )
+
+
+def anchor_head_problem(
+    head: AnchorHead,
+    cls_scores: Sequence[Tensor],
+    bbox_preds: Sequence[Tensor],
+    batch_gt_instances: Sequence[InstanceData],
+    batch_img_metas: Sequence[dict],
+    batch_gt_instances_ignore: Sequence[InstanceData] | None = None,
+) -> RankingProblem:
+    """The ranking problem of a head that assigns as MMDetection's AnchorHead does.
+
+    Args:
+        head: The head; its ``get_anchors`` and ``get_targets`` are called.
+        cls_scores: Per level (B, priors * num_classes, H, W) logits.
+        bbox_preds: Per level (B, priors * 4, H, W).
+        batch_gt_instances: Objects of each image.
+        batch_img_metas: Meta information of each image.
+        batch_gt_instances_ignore: Ignored regions of each image.
+    """
+    sizes = [level.shape[-2:] for level in cls_scores]
+    anchors, flags = head.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
+    labels, label_weights, bbox_targets, _, _ = head.get_targets(
+        anchors, flags, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
+    )
+    per_level = images_to_levels(
+        [cat_boxes(of_image) for of_image in anchors], [len(level) for level in anchors[0]]
+    )
+    return anchor_problem(
+        cls_scores,
+        bbox_preds,
+        per_level,
+        labels,
+        label_weights,
+        bbox_targets,
+        num_classes=head.num_classes,
+        bbox_coder=head.bbox_coder,
+        decoded=head.reg_decoded_bbox,
     )

@@ -5,16 +5,14 @@ from __future__ import annotations
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.models.task_modules.assigners import ATSSAssigner
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
-from mmdet.models.utils import images_to_levels
 from mmdet.registry import MODELS
-from mmdet.structures.bbox import cat_boxes
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet_rank.criteria import build_criterion
 from mmdet_rank.models.task_modules import PerLevelAssigner
 
-from .levels import anchor_problem
+from .levels import anchor_head_problem
 from .options import ranking_loss_config
 
 
@@ -92,24 +90,13 @@ class RankRetinaHead(RetinaHead):
         batch_gt_instances_ignore: list[InstanceData] | None = None,
     ) -> dict:
         """Losses of all levels and images at once; see `AnchorHead.loss_by_feat`."""
-        sizes = [level.shape[-2:] for level in cls_scores]
-        anchors, flags = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
-        labels, label_weights, bbox_targets, _, _ = self.get_targets(
-            anchors, flags, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore
-        )
-        anchors = images_to_levels(
-            [cat_boxes(of_image) for of_image in anchors], self._num_level_anchors
-        )
         return self.criterion(
-            anchor_problem(
+            anchor_head_problem(
+                self,
                 cls_scores,
                 bbox_preds,
-                anchors,
-                labels,
-                label_weights,
-                bbox_targets,
-                num_classes=self.num_classes,
-                bbox_coder=self.bbox_coder,
-                decoded=self.reg_decoded_bbox,
+                batch_gt_instances,
+                batch_img_metas,
+                batch_gt_instances_ignore,
             )
         )

@@ -1,5 +1,6 @@
-"""Assigners and coders that MMDetection's heads lack."""
+"""Assigners, samplers and coders that MMDetection's heads lack."""
 
+from .every_proposal_sampler import EveryProposalSampler
 from .per_level_assigner import PerLevelAssigner
 
-__all__ = ["PerLevelAssigner"]
+__all__ = ["EveryProposalSampler", "PerLevelAssigner"]
