@@ -71,7 +71,7 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"), logger=dict(type="LoggerHook", interval=1),
     param_scheduler=dict(type="ParamSchedulerHook"), sampler_seed=dict(type="DistSamplerSeedHook"),
     checkpoint=dict(type="CheckpointHook", {checkpoint}))
-visualizer = dict(type="DetLocalVisualizer", vis_backends=[])
+visualizer = dict(type="DetLocalVisualizer", name="visualizer", vis_backends=[])
 log_level = "WARNING"
 """
 
