@@ -1,4 +1,4 @@
-"""Show or save the training images with their labels: python tools/browse_dataset.py CONFIG [--help].
+"""Show or save training images with their labels: python tools/browse_dataset.py CONFIG [--help].
 
 MMDetection's own tool.
 """
