@@ -1,12 +1,14 @@
 """Hooks and wrappers for training."""
 
 from mmdet_rank.engine.iteration_seed_hook import IterationSeedHook
+from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
 from mmdet_rank.engine.ranking_diagnostics_hook import RankingDiagnosticsHook
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.engine.self_balance_hook import SelfBalanceHook
 
 __all__ = [
     "IterationSeedHook",
+    "LRPThresholdHook",
     "RankingDiagnosticsHook",
     "ResumableRunner",
     "SelfBalanceHook",

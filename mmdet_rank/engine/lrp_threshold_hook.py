@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -41,10 +42,18 @@ class LRPThresholdHook(Hook):
         self.thresholds = load_thresholds(thresholds)
         self._handle = None
 
+    def check(self, dataset: Any) -> ScoreThresholds:
+        """Return what thresholds the predictions on a data set.
+
+        Raises:
+            ValueError: when the file names a category that the data set does not have.
+        """
+        return ScoreThresholds(self.thresholds, label_names(dataset))
+
     def before_test(self, runner: Runner) -> None:
         """Start to threshold what the model predicts."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        keeper = ScoreThresholds(self.thresholds, label_names(runner.test_dataloader.dataset))
+        keeper = self.check(runner.test_dataloader.dataset)
         warn_of_thresholds(self.thresholds, keeper.missing, getattr(model, "test_cfg", None))
         self._handle = model.register_forward_hook(keeper)
 
@@ -71,23 +80,34 @@ def label_names(dataset: Any) -> list[str]:
 
 
 def warn_of_thresholds(
-    thresholds: dict[str, float], missing: list[str], test_cfg: dict | None
+    thresholds: dict[str, float],
+    missing: list[str],
+    test_cfg: dict | None,
+    default: float = 0.0,
 ) -> None:
-    """Warn of categories without a threshold and of thresholds at the score floor."""
+    """Warn of thresholds at the score floor and of categories without one.
+
+    Args:
+        thresholds: Score threshold by category name.
+        missing: Categories without a threshold.
+        test_cfg: The detector's ``test_cfg``, which has the score floor.
+        default: Threshold that categories without one get.
+    """
     floor = score_floor(test_cfg)
     at_floor = thresholds_at_floor(thresholds, floor)
     if at_floor:
-        print_log(
+        _warn(
             f"The thresholds of {len(at_floor)} categories sit at the score floor {floor} of the "
             f"model's test_cfg ({', '.join(at_floor[:10])}); the best ones may be lower. Lower "
-            "score_thr, evaluate, and make the thresholds again.",
-            logger="current",
-            level=30,
+            "score_thr, evaluate, and make the thresholds again."
         )
     if missing:
-        print_log(
+        kept = f"are kept from a score of {default}" if default > 0 else "are all kept"
+        _warn(
             f"There is no threshold for {len(missing)} categories ({', '.join(missing[:10])}); "
-            "all their detections are kept.",
-            logger="current",
-            level=30,
+            f"their detections {kept}."
         )
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger="current", level=logging.WARNING)

@@ -166,21 +166,29 @@ def merge_matches(
         # Every size range has the same images with the same detections and objects, and differs in
         # what matches and what is ignored: so each row here is a size range.
         shape = len(areas), -1
-        matched_gt = np.concatenate([image[fields.dt_matches][tau_index] for image in found])
-        matched_gt = matched_gt.reshape(shape)
-        ignored = np.concatenate([image[fields.dt_ignore][tau_index] for image in found])
-        counted = ~ignored.reshape(shape)
-        gt_counted = np.concatenate([image[fields.gt_ignore] for image in found]) == 0
-        num_gt = np.count_nonzero(gt_counted.reshape(shape), axis=1).tolist()
-        once = [image[fields.dt_scores] for image in found[: len(found) // len(areas)]]
-        starts = np.cumsum([0, *map(len, once)])
-        scores = np.fromiter(itertools.chain.from_iterable(once), np.float64, int(starts[-1]))
+        once = found[: len(found) // len(areas)]
+        once_scores = [image[fields.dt_scores] for image in once]
+        lengths = np.fromiter(map(len, once_scores), np.int64, len(once))
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        scores = np.fromiter(itertools.chain.from_iterable(once_scores), np.float64, starts[-1])
+        counted = ~np.concatenate([image[fields.dt_ignore][tau_index] for image in found])
+        counted = counted.reshape(shape)
+        # Most images have detections of a category that they have no object of.
+        with_gt = [image for image in found if len(image[fields.gt_ignore])]
+        matched_gt = np.zeros(counted.shape)
+        num_gt = [0] * len(areas)
+        if with_gt:
+            has_gt = np.repeat([len(image[fields.gt_ignore]) > 0 for image in once], lengths)
+            matched = np.concatenate([image[fields.dt_matches][tau_index] for image in with_gt])
+            matched_gt[:, has_gt] = matched.reshape(shape)
+            gt_counted = np.concatenate([image[fields.gt_ignore] for image in with_gt]) == 0
+            num_gt = np.count_nonzero(gt_counted.reshape(shape), axis=1).tolist()
         is_tp = (matched_gt > 0) & counted
-        quality = np.zeros(matched_gt.shape)
+        quality = np.zeros(counted.shape)
         for row, column in zip(*(index.tolist() for index in np.nonzero(is_tp)), strict=True):
             owner = int(np.searchsorted(starts, column, side="right")) - 1
             quality[row, column] = quality_of(
-                found[owner], column - int(starts[owner]), matched_gt[row, column]
+                once[owner], column - int(starts[owner]), matched_gt[row, column]
             )
         for row, area in enumerate(areas):
             keep = counted[row]
