@@ -1,0 +1,48 @@
+"""The training curve: what is read from MMEngine's scalars, and what is drawn."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mmdet_rank.visualization.training_curve import draw_training_curve, read_scalars
+
+
+def entry(step, **more):
+    return dict(step=step, loss=2.0 / step, loss_cls=1.0 / step, ranking=0.5 / step, lr=0.1, **more)
+
+
+def write(folder, name, entries):
+    path = folder / name / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(one) + "\n" for one in entries))
+
+
+def test_a_resumed_training_is_read_as_one(tmp_path):
+    write(tmp_path, "20240101_000001", [entry(1), entry(2), {"coco/bbox_mAP": 0.1, "step": 1}])
+    write(tmp_path, "20240101_000002", [entry(2, again=True), entry(3)])
+    entries = read_scalars(tmp_path)
+    assert sorted(one["step"] for one in entries if "loss" in one) == [1, 2, 3]
+    assert next(one for one in entries if one["step"] == 2)["again"]
+    assert sum("coco/bbox_mAP" in one for one in entries) == 1
+
+
+def test_losses_are_drawn_over_iterations_and_metrics_over_epochs():
+    metrics = {"coco/bbox_mAP": 0.25, "coco/bbox_mAP_50": 0.5, "step": 1}
+    figure = draw_training_curve([entry(10), entry(20), metrics], "a detector")
+    losses, validation = figure.axes
+    lines = {line.get_label(): line for line in losses.get_lines()}
+    assert set(lines) == {"loss", "loss_cls", "ranking"}
+    assert lines["loss"].get_xdata().tolist() == [10, 20]
+    assert lines["loss"].get_ydata().tolist() == [0.2, 0.1]
+    drawn = {line.get_label(): line.get_ydata() for line in validation.get_lines()}
+    assert {name: list(values) for name, values in drawn.items()} == {"AP": [25], "AP50": [50]}
+    assert len(draw_training_curve([entry(10)]).axes) == 1
+
+
+def test_nothing_to_draw_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"scalars\.json but got none"):
+        read_scalars(tmp_path)
+    with pytest.raises(ValueError, match="with a loss"):
+        draw_training_curve([{"coco/bbox_mAP": 0.1, "step": 1}])
