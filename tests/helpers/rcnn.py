@@ -42,7 +42,7 @@ def detector_config(
     cascade = name.startswith("cascade")
     rpn_loss = dict(type=loss) | (dict(tau=0.7) if loss == "aLRPLoss" else {})
     bbox_head = dict(
-        type="RankShared2FCBBoxHead", in_channels=8, fc_out_channels=16, roi_feat_size=4,
+        type="RankShared2FCBBoxHead", in_channels=8, fc_out_channels=64, roi_feat_size=4,
         num_classes=num_classes, bbox_coder=CODER, loss_cls=dict(type=loss),
         reg_class_agnostic=cascade if agnostic is None else agnostic,
         criterion=criterion_options(loss),
