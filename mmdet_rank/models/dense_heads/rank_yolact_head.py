@@ -1,0 +1,126 @@
+"""YOLACT's box head, trained by a ranking loss and without hard example mining."""
+
+from __future__ import annotations
+
+import torch
+from mmdet.models.dense_heads import YOLACTHead
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet_rank.criteria import RankingProblem, build_criterion
+from mmdet_rank.criteria.localization_task import LocalizationTask
+
+from .levels import anchor_head_problem, flatten_maps
+from .options import ranking_loss_config
+from .ranked_positives import MaskBalance, RankedPositives
+
+
+@MODELS.register_module()
+class RankYOLACTHead(YOLACTHead):
+    """YOLACTHead with RS, aLRP or AP Loss, and no OHEM (thesis 8.5.2.2).
+
+    All anchors of all images are ranked at once, one logit per class and none for background.
+    Layers, their names and prediction are those of `YOLACTHead`. The mask head beside it gets its
+    instance weights and its balance by `get_positive_infos`; see `RankYOLACTProtonet`.
+
+    Args:
+        loss_cls: Config of a ranking loss.
+        loss_bbox: Config of a box loss. For those of the IoU family ``reg_decoded_bbox`` must be
+            True, as it is by default here.
+        reg_decoded_bbox: Whether the box loss works on decoded boxes.
+        criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``. Masks are
+            weighed and balanced by the same options, each task by its own loss.
+        use_ohem: Must be False.
+        **kwargs: As for `YOLACTHead`.
+
+    Raises:
+        ValueError: If ``use_ohem`` is True.
+    """
+
+    def __init__(
+        self,
+        *args,
+        loss_cls: dict = dict(type="RankSortLoss"),
+        loss_bbox: dict = dict(type="GIoULoss"),
+        reg_decoded_bbox: bool = True,
+        criterion: dict | None = None,
+        use_ohem: bool = False,
+        **kwargs,
+    ) -> None:
+        if use_ohem:
+            raise ValueError(
+                "Expected use_ohem=False in RankYOLACTHead, but got True: a ranking loss takes all "
+                "anchors and mines no hard ones. Remove use_ohem from the config."
+            )
+        super().__init__(
+            *args,
+            loss_cls=ranking_loss_config(loss_cls),
+            loss_bbox=loss_bbox,
+            reg_decoded_bbox=reg_decoded_bbox,
+            use_ohem=False,
+            **kwargs,
+        )
+        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
+        balance = (criterion or {}).get("balance") or self.loss_cls.default_balance
+        self.mask_task = LocalizationTask(balance, self.loss_cls.sync)
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        coeff_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict:
+        """Losses of all levels and images at once; see `YOLACTHead.loss_by_feat`."""
+        problem = anchor_head_problem(
+            self,
+            cls_scores,
+            bbox_preds,
+            batch_gt_instances,
+            batch_img_metas,
+            batch_gt_instances_ignore,
+        )
+        losses = self.criterion(problem)
+        self._raw_positive_infos["positives"] = RankedPositives(
+            self._positives_by_image(problem, coeff_preds),
+            MaskBalance(self.mask_task, losses["loss_cls"], problem.logits),
+        )
+        return losses
+
+    def get_positive_infos(self) -> RankedPositives:
+        """Positives of each image of the last batch; see `RankedPositives`."""
+        return self._raw_positive_infos["positives"]
+
+    def _positives_by_image(
+        self, problem: RankingProblem, coeff_preds: list[Tensor]
+    ) -> list[InstanceData]:
+        """The problem's positives, image by image, each image's in the order of its anchors."""
+        images = torch.cat(
+            [
+                torch.arange(len(level), device=level.device).repeat_interleave(
+                    level[0].numel() // self.num_protos
+                )
+                for level in coeff_preds
+            ]
+        )
+        # Within an image the problem's order is the anchors' own, which a stable sort keeps.
+        order = images[problem.positives].argsort(stable=True)
+        sampling_results = self._raw_positive_infos["sampling_results"]
+        counts = [len(result.pos_inds) for result in sampling_results]
+        coeffs = flatten_maps(coeff_preds, self.num_protos)[problem.positives[order]]
+        weights = self.criterion.weights(problem)[order]
+        return [
+            InstanceData(
+                pos_assigned_gt_inds=result.pos_assigned_gt_inds,
+                pos_inds=result.pos_inds,
+                bboxes=result.pos_gt_bboxes,
+                coeffs=own_coeffs,
+                weights=own_weights,
+            )
+            for result, own_coeffs, own_weights in zip(
+                sampling_results, coeffs.split(counts), weights.split(counts), strict=True
+            )
+        ]
