@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .identity_update import attach_gradient
-from .ranking import Ranking, rank_examples, result_dtype, zero_loss
+from .positives import sums_over_positives
+from .ranking import rank_examples, result_dtype, zero_loss
 from .validation import check_inputs
 
 
@@ -73,21 +73,19 @@ def average_lrp_loss(
     with torch.no_grad():
         errors = ranking.features[0]
         fp = ranking.false_positives
-        rank = 1 + ranking.sum_over_positives(itself=False) + fp
+        others, error_sum = ranking.sum_over_positives(errors, itself=False)
+        rank = 1 + others + fp
         # Eq. 7.7: error less target. E_loc(i) itself is in both and cancels.
-        excess = (fp + ranking.sum_over_positives(errors, itself=False)) / rank
-        excess = torch.where(ranking.outranked, excess, 0.0)
+        excess = torch.where(ranking.outranked, (fp + error_sum) / rank, 0.0)
         shares = torch.where(ranking.outranked, excess / fp, 0.0)
-        gradient = ranking.gradient(-excess / ranking.num_positives, shares / ranking.num_positives)
-        value = (fp / rank).mean().to(dtype)
-        weights = _localisation_weights(ranking, rank)[ranking.own] * ranking.world
-    loc = (loc_errors.to(dtype) * weights.to(dtype)).sum()
-    return attach_gradient(logits, value, gradient), loc
-
-
-def _localisation_weights(ranking: Ranking, rank: Tensor) -> Tensor:
-    """``1/|P| sum_k [s_i >= s_k] / rank(k)`` for each positive i (thesis Eq. K.3)."""
-    scores, order = ranking.scores.sort()
-    running = torch.nn.functional.pad((1 / rank[order]).cumsum(0), (1, 0))
-    not_above = torch.searchsorted(scores, ranking.scores, right=True)
-    return running[not_above] / ranking.num_positives
+        # 1/|P| sum_k [s_k <= s_i] / rank(k)
+        weights = sums_over_positives(-ranking.scores, 1 / rank[None], delta=0.0)[0]
+        weights = (weights / ranking.num_positives)[ranking.own] * ranking.world
+    (cls,) = ranking.attach(
+        logits,
+        targets,
+        (fp / rank).mean()[None],
+        -excess[None] / ranking.num_positives,
+        shares[None] / ranking.num_positives,
+    )
+    return cls, (loc_errors.to(dtype) * weights.to(dtype)).sum()

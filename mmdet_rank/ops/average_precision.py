@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .identity_update import attach_gradient
-from .ranking import rank_examples, result_dtype, zero_loss
+from .ranking import rank_examples, zero_loss
 from .validation import check_inputs
 
 
@@ -54,7 +53,7 @@ def average_precision_loss(
     if ranking is None:
         return zero_loss(logits)
     with torch.no_grad():
-        rank_among_positives = 1 + ranking.sum_over_positives(itself=False)
+        rank_among_positives = 1 + ranking.sum_over_positives(itself=False)[0]
         precision = rank_among_positives / (rank_among_positives + ranking.false_positives)
         if interpolated:
             order = ranking.scores.argsort()
@@ -63,6 +62,10 @@ def average_precision_loss(
             precision = torch.empty_like(precision).scatter_(0, order, running)
         error = torch.where(ranking.outranked, 1 - precision, 0.0)
         shares = torch.where(ranking.outranked, error / ranking.false_positives, 0.0)
-        gradient = ranking.gradient(-error / ranking.num_positives, shares / ranking.num_positives)
-        value = (1 - precision).mean().to(result_dtype(logits))
-    return attach_gradient(logits, value, gradient)
+    return ranking.attach(
+        logits,
+        targets,
+        (1 - precision).mean()[None],
+        -error[None] / ranking.num_positives,
+        shares[None] / ranking.num_positives,
+    )[0]

@@ -15,14 +15,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .grid import KnotGrid
+from .positives import running_sum
+
 
 @dataclass
 class Histogram:
     """Examples by interval between knots: interval b is ``[knot b-1, knot b)``, 0 the lowest.
 
     Attributes:
-        counts: (..., K + 1) number of examples (int64), or sum of their weights (wide float).
-        offsets: (..., K + 1) sum of their (weighted) distances from the interval's left edge.
+        counts: (K + 1,) int64, number of examples.
+        offsets: (K + 1,) wide floats, sum of their distances from the interval's left edge. Not
+            needed for the hard step.
     """
 
     counts: Tensor
@@ -49,6 +53,7 @@ class KnotTable:
         self.lower = place[: scores.numel()] + 1
         self.upper = place[scores.numel() :] + 1 if delta > 0 else self.lower
         self.left_edges = torch.cat([self.knots[:1], self.knots])
+        self._grid = KnotGrid(self.knots) if scores.device.type == "cpu" else None
 
     @property
     def num_intervals(self) -> int:
@@ -58,53 +63,41 @@ class KnotTable:
     def locate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Interval (int32) and distance from its left edge, for each point of the knots' dtype."""
         # Outside the knots the step is constant, so the distance there never matters; clamping
-        # keeps it finite for infinite logits and right=True makes H(0) = 1 for the hard step.
+        # keeps it finite for infinite logits.
         below = torch.nextafter(self.knots[0], self.knots.new_tensor(-torch.inf))
         points = torch.clamp(points, min=below, max=self.knots[-1])
-        interval = torch.searchsorted(self.knots, points, right=True, out_int32=True)
+        if self._grid is not None:
+            interval = self._grid.search(points)
+        else:
+            # What equals a knot belongs above it: H(0) = 1 for the hard step.
+            interval = torch.searchsorted(self.knots, points, right=True, out_int32=True)
         return interval, points - self.left_edges.index_select(0, interval)
 
-    def histogram(self, points: Tensor, weights: Tensor) -> Histogram:
-        """Weighted histogram of few points (as many as there are scores).
-
-        Args:
-            points: (M,) wide floats.
-            weights: (R, M) wide floats, one row per wanted sum.
-        """
-        interval, _ = self.locate(points.to(self.knots.dtype))
-        interval = interval.long()
-        offset = points - self.left_edges.to(points.dtype)[interval]
-        shape = (weights.shape[0], self.num_intervals)
-        index = interval.expand_as(weights)
-        counts = weights.new_zeros(shape).scatter_add_(1, index, weights)
-        offsets = weights.new_zeros(shape).scatter_add_(1, index, weights * offset)
-        return Histogram(counts, offsets)
-
     def count(self, histogram: Histogram) -> Tensor:
-        """``sum_j w_j H(x_j - s_i)`` for every score i: (..., P) wide floats."""
+        """``sum_j H(x_j - s_i)`` for every score i: (P,) wide floats."""
         counts = histogram.counts.to(self.scores.dtype)
-        running = _running_sum(counts)
-        total = running[..., -1:]
-        above = total - running[..., self.upper]
+        running = running_sum(counts)
+        total = running[-1]
+        above = total - running[self.upper]
         if self.delta == 0:
             return above
         # Scores measured from the knots' middle: a shift of all logits changes no digit.
         center = self.scores.mean()
         left = self.left_edges.to(self.scores.dtype) - center
-        moments = histogram.offsets.to(self.scores.dtype) + counts * left
+        moments = histogram.offsets + counts * left
         # Neither outer interval is ever in a linear part, and theirs may hold anything.
-        moments[..., 0] = 0
-        moments[..., -1] = 0
-        moments = _running_sum(moments)
-        inside = running[..., self.upper] - running[..., self.lower]
-        moment = moments[..., self.upper] - moments[..., self.lower]
+        moments[0] = 0
+        moments[-1] = 0
+        moments = running_sum(moments)
+        inside = running[self.upper] - running[self.lower]
+        moment = moments[self.upper] - moments[self.lower]
         start = self.scores - self.delta - center
         partial = (moment - start * inside) / (2 * self.delta)
         return above + torch.minimum(partial.clamp(min=0), inside)
 
     def reached(self, histogram: Histogram) -> Tensor:
         """Whether any example counts for score i at all: (P,) bool, decided on integers."""
-        running = _running_sum(histogram.counts)
+        running = running_sum(histogram.counts)
         return running[-1] > running[self.lower]
 
     def spread(self, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,20 +112,14 @@ class KnotTable:
         """
         change = weights.new_zeros(self.num_intervals + 1)
         if self.delta == 0:
-            values = change.scatter_add(0, self.lower, weights).cumsum(0)[:-1]
+            values = change.scatter_(0, self.lower, weights).cumsum(0)[:-1]
             return values, torch.zeros_like(values)
         rise = weights / (2 * self.delta)
-        change.scatter_add_(0, self.lower, rise)
-        change.scatter_add_(0, self.upper, -rise)
+        change.scatter_(0, self.lower, rise).scatter_(0, self.upper, -rise)
         slopes = change.cumsum(0)[:-1]
+        # Nothing rises outside the knots; what is left there is rounding.
         slopes[0] = 0
         slopes[-1] = 0
         widths = self.knots.to(weights.dtype).diff()
         climbs = (slopes[1:-1] * widths).cumsum(0)
-        values = torch.cat([climbs.new_zeros(2), climbs])
-        return values, slopes
-
-
-def _running_sum(values: Tensor) -> Tensor:
-    """Sum of all entries before each position, one position more than there are entries."""
-    return torch.nn.functional.pad(values.cumsum(-1), (1, 0))
+        return torch.cat([climbs.new_zeros(2), climbs]), slopes

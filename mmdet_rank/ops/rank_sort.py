@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .dominance import smaller_label_sums
-from .identity_update import attach_gradient
-from .ranking import Ranking, rank_examples, result_dtype, zero_loss
+from .positives import sums_over_positives
+from .ranking import Ranking, rank_examples, zero_loss
 from .validation import check_inputs
 
 
@@ -63,33 +62,29 @@ def rank_sort_loss(
     if ranking is None:
         return zero_loss(logits), zero_loss(logits)
     with torch.no_grad():
-        dtype = result_dtype(logits)
         labels = ranking.features[0]
-        num_positives = ranking.num_positives
-
-        rank_among_positives = ranking.sum_over_positives()
+        rank_among_positives, loss_sum = ranking.sum_over_positives(1 - labels)
         rank = rank_among_positives + ranking.false_positives
-        ranking_error = ranking.false_positives / rank
         # l_R(i) p_R(j|i) = H(x_ij) / rank(i)
-        blamed = torch.where(ranking.outranked, 1 / rank / num_positives, 0.0)
-        ranking_gradient = ranking.gradient(-blamed * ranking.false_positives, blamed)
-
-        sorting_error, sorting_gradient = _sorting_error(ranking, labels, rank_among_positives)
-        sorting_gradient = (sorting_gradient[ranking.own] * ranking.world).to(dtype)
-    return (
-        attach_gradient(logits, ranking_error.mean().to(dtype), ranking_gradient),
-        attach_gradient(logits, sorting_error.mean().to(dtype), sorting_gradient, ranking.index),
+        shares = torch.where(ranking.outranked, 1 / rank, 0.0)
+        sorting_error, sorting_gradient = _sorting_error(
+            ranking, labels, rank_among_positives, loss_sum
+        )
+        values = torch.stack([ranking.false_positives / rank, sorting_error]).mean(1)
+        positives = torch.stack([-shares * ranking.false_positives, sorting_gradient])
+        shares = torch.stack([shares, torch.zeros_like(shares)])
+    return ranking.attach(
+        logits, targets, values, positives / ranking.num_positives, shares / ranking.num_positives
     )
 
 
-def _sorting_error(ranking: Ranking, labels: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
-    """Sorting error l_S(i) - l*_S(i) of each positive, and the gradient of its mean."""
+def _sorting_error(
+    ranking: Ranking, labels: Tensor, rank: Tensor, loss_sum: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sorting error l_S(i) - l*_S(i) of each positive, and the gradient of its sum."""
     scores, delta = ranking.scores, ranking.table.delta
-    loss_sum = ranking.sum_over_positives(1 - labels)
-    ones = torch.ones_like(labels)
-    missorted, missorted_loss = smaller_label_sums(
-        scores, labels, torch.stack([ones, 1 - labels]), delta
-    )
+    rows = torch.stack([torch.ones_like(labels), 1 - labels])
+    missorted, missorted_loss = sums_over_positives(scores, rows, delta, labels)
     target_rank = rank - missorted  # at least H(0): nobody's label is above its own
     target_loss = loss_sum - missorted_loss
     error = loss_sum / rank - target_loss / target_rank
@@ -99,5 +94,5 @@ def _sorting_error(ranking: Ranking, labels: Tensor, rank: Tensor) -> tuple[Tens
     shares = torch.where(blamed, error / missorted, 0.0)
     # Demotion of j sums over the i with larger labels and smaller logits: the same sums with
     # the signs of logits and labels turned.
-    demoted = smaller_label_sums(-scores, -labels, shares[None], delta)[0]
-    return error, (demoted - error) / ranking.num_positives
+    demoted = sums_over_positives(-scores, shares[None], delta, -labels)[0]
+    return error, demoted - error

@@ -1,4 +1,4 @@
-"""What all ranking losses begin with: positives, their ranks, and a way back to the negatives."""
+"""What all ranking losses begin with: positives, their ranks, and a way back to all examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .distributed import gather_rows, reduce_histogram, world_size
 from .knots import KnotTable
-from .negatives import LocatedNegatives, locate_negatives, scatter_spread
+from .negatives import LocatedNegatives
+from .positives import sums_over_positives
 from .step import step_at_zero, wide_dtype
 
 
@@ -25,6 +26,8 @@ class Ranking:
         false_positives: (P,) N_FP(i), negatives that outrank i, smoothed.
         outranked: (P,) bool, whether any negative counts for i, by more than rounding.
         world: Number of processes that rank together.
+        table: Knots of all positives.
+        negatives: One's own negatives among the knots.
     """
 
     index: Tensor
@@ -35,44 +38,71 @@ class Ranking:
     outranked: Tensor
     world: int
     table: KnotTable
-    located: LocatedNegatives
+    negatives: LocatedNegatives
 
     @property
     def num_positives(self) -> int:
         """P."""
         return self.scores.numel()
 
-    def sum_over_positives(self, weights: Tensor | None = None, itself: bool = True) -> Tensor:
-        """``sum_k w_k H(s_k - s_i)`` over the positives k (thesis Eq. 6.6): (P,).
+    def sum_over_positives(self, *weights: Tensor, itself: bool = True) -> tuple[Tensor, ...]:
+        """rank+(i), and ``sum_k w_k H(s_k - s_i)`` over the positives k (thesis Eq. 6.6).
 
         Args:
-            weights: (P,) default 1, which gives rank+(i).
+            weights: (P,) each; one more sum for each.
             itself: Whether i counts itself, by H(0) (RS Loss), or not at all.
+
+        Returns:
+            rank+ and one sum per weight, (P,) each.
         """
-        weights = torch.ones_like(self.scores) if weights is None else weights
-        histogram = self.table.histogram(self.scores, weights[None])
-        total = self.table.count(histogram)[0]
-        return total if itself else total - step_at_zero(self.table.delta) * weights
+        rows = torch.stack([torch.ones_like(self.scores), *weights])
+        sums = sums_over_positives(self.scores, rows, self.table.delta)
+        if not itself:
+            sums = sums - step_at_zero(self.table.delta) * rows
+        return sums.unbind()
 
-    def spread_over_positives(self, weights: Tensor) -> Tensor:
-        """``sum_k w_k H(s_i - s_k)`` over the positives k: (P,), the adjoint of the above."""
-        values, slopes = self.table.spread(weights)
-        interval, distance = self.table.locate(self.scores.to(self.table.knots.dtype))
-        interval = interval.long()
-        return values[interval] + slopes[interval] * distance
+    def attach(
+        self, logits: Tensor, targets: Tensor, values: Tensor, positives: Tensor, shares: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Losses that backpropagate gradients of one's own making to the logits.
 
-    def gradient(self, positives: Tensor, shares: Tensor) -> Tensor:
-        """Gradient of one's own examples: (N,).
+        The gradients are written only when asked for, in one pass for all losses and at the
+        scale that they arrive with: no tensor of N entries waits for the backward pass.
 
         Args:
-            positives: (P,) gradient of each positive's logit.
-            shares: (P,) what positive i puts on a negative j per unit of H(s_j - s_i).
+            logits: (N,) as they were ranked.
+            targets: (N,) likewise.
+            values: (L,) the losses.
+            positives: (L, P) gradient of each positive's logit.
+            shares: (L, P) what positive i puts on a negative j per unit of H(s_j - s_i).
+
+        Returns:
+            L scalars, float32 (float64 for float64 logits).
         """
-        gradient = scatter_spread(self.located, *self.table.spread(shares))
-        gradient[self.index] = positives[self.own].to(gradient.dtype)
+        values = values.to(result_dtype(logits))
+        return _RankingLoss.apply(logits, targets, values, positives, shares, self).unbind()
+
+
+class _RankingLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits, targets, values, positives, shares, ranking):
+        ctx.save_for_backward(logits, targets, positives, shares)
+        ctx.ranking = ranking
+        return values.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_output):
+        logits, targets, positives, shares = ctx.saved_tensors
+        ranking = ctx.ranking
         # Data parallel training averages gradients over the processes; the loss is a mean over
         # all positives already, so that the sum is what is wanted.
-        return gradient.mul_(self.world) if self.world > 1 else gradient
+        scale = grad_output.to(shares.dtype)[:, None] * ranking.world
+        tables = ranking.table.spread((scale * shares).sum(0))
+        gradient = ranking.negatives.spread(logits, targets, *tables)
+        own = (scale * positives).sum(0)[ranking.own]
+        gradient.index_copy_(0, ranking.index, own.to(gradient.dtype))
+        return gradient, None, None, None, None, None
 
 
 @torch.no_grad()
@@ -84,6 +114,8 @@ def rank_examples(
     sync: bool = False,
 ) -> Ranking | None:
     """Rank the positives among all examples.
+
+    Takes one host sync, for the number of positives; with ``sync`` one more.
 
     Args:
         logits: (N,) any floating dtype.
@@ -115,14 +147,12 @@ def rank_examples(
         world = world_size()
     if columns.shape[1] == 0:
         return None
-    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    table = KnotTable(columns[0], delta, dtype)
-    histogram, located = locate_negatives(logits, targets, table)
-    if world > 1:
-        histogram = reduce_histogram(histogram)
+    table = KnotTable(columns[0], delta, result_dtype(logits))
+    negatives = LocatedNegatives(logits, targets, table)
+    histogram = reduce_histogram(negatives.histogram) if world > 1 else negatives.histogram
     false_positives = table.count(histogram)
     # Errors are divided by N_FP: a trace of one, at the very foot of the step, is rounding.
-    trace = 10 * torch.finfo(dtype).eps
+    trace = 10 * torch.finfo(table.knots.dtype).eps
     return Ranking(
         index=index,
         own=own,
@@ -132,7 +162,7 @@ def rank_examples(
         outranked=table.reached(histogram) & (false_positives > trace),
         world=world,
         table=table,
-        located=located,
+        negatives=negatives,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .positives import sums_over_positives
 from .ranking import rank_examples, result_dtype
 from .validation import check_inputs
 
@@ -40,6 +41,6 @@ def ranking_weights(
     ranking = rank_examples(logits, targets, delta, sync=sync)
     if ranking is None:
         return logits.new_zeros(0, dtype=result_dtype(logits))
-    rank = ranking.sum_over_positives() + ranking.false_positives
-    weights = ranking.spread_over_positives(1 / rank) / ranking.num_positives
-    return weights[ranking.own].to(result_dtype(logits))
+    rank = ranking.sum_over_positives()[0] + ranking.false_positives
+    weights = sums_over_positives(-ranking.scores, 1 / rank[None], delta)[0]
+    return (weights / ranking.num_positives)[ranking.own].to(result_dtype(logits))

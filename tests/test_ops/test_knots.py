@@ -4,7 +4,7 @@ from ranking_cases import assert_close
 
 from mmdet_rank.ops import unit_step
 from mmdet_rank.ops.knots import KnotTable
-from mmdet_rank.ops.negatives import locate_negatives, scatter_spread
+from mmdet_rank.ops.negatives import LocatedNegatives
 
 
 @pytest.mark.parametrize("delta", [0.0, 0.5, 3.0])
@@ -18,11 +18,13 @@ def test_count_and_spread_are_the_sums_over_all_pairs(delta, ties):
             scores, points = scores.round(), points.round()
         weights = torch.rand(17, generator=gen, dtype=torch.float64)
         table = KnotTable(scores, delta, torch.float64)
-        histogram, located = locate_negatives(points, torch.zeros_like(points), table)
+        targets = torch.zeros_like(points)
+        negatives = LocatedNegatives(points, targets, table)
+        histogram = negatives.histogram
         step = unit_step(points[None, :] - scores[:, None], delta)
         assert_close(table.count(histogram), step.sum(1), torch.float64)
         assert torch.equal(table.reached(histogram), (points >= scores[:, None] - delta).any(1))
-        spread = scatter_spread(located, *table.spread(weights))
+        spread = negatives.spread(points, targets, *table.spread(weights))
         assert_close(spread, weights @ step, torch.float64)
         # The two are adjoint: <count, weights> = <1, spread>.
         assert_close(spread.sum(), table.count(histogram) @ weights, torch.float64)
@@ -34,6 +36,6 @@ def test_count_of_one_far_away_does_not_drown():
     crowd = torch.cat([torch.full((10**6,), -5000.0), torch.full((10**6,), 5000.0)]).double()
     points = torch.cat([scores + 0.1, crowd])
     table = KnotTable(scores, 0.5, torch.float64)
-    histogram, _ = locate_negatives(points, torch.zeros_like(points), table)
+    histogram = LocatedNegatives(points, torch.zeros_like(points), table).histogram
     expected = 10**6 + torch.tensor([2.6, 1.6, 0.6], dtype=torch.float64)
     torch.testing.assert_close(table.count(histogram), expected, rtol=1e-15, atol=1e-9)
