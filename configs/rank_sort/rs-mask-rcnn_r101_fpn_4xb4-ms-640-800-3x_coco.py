@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/models/rs-mask-rcnn_r50_fpn.py',
+    '../_base_/datasets/coco-instance_ms-640-800.py',
+    '../_base_/schedules/rs-rcnn_3x.py',
+    'mmdet::_base_/default_runtime.py',
+    '../_base_/rank_runtime.py',
+]
+
+model = dict(
+    backbone=dict(depth=101, init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'))
+)
