@@ -44,14 +44,18 @@ class LocalizationTask(nn.Module):
         Returns:
             The loss, and the balance's factor (detached) for the log.
         """
+        loss = self.mean(errors, weights)
+        return self.balanced(loss, cls_loss, logits, errors if outputs is None else outputs)
+
+    def mean(self, errors: Tensor, weights: Tensor) -> Tensor:
+        """Weighed mean of the errors (thesis Eq. 8.11), not balanced."""
         weights = weights.detach().to(errors.dtype)
         total = weights.sum()
         if self.sync and world_size() > 1:
             # The mean over the processes, which gradients are averaged by, is the batch's mean.
             dist.all_reduce(total)
             total = total / world_size()
-        loss = weighted_mean(errors, weights, total)
-        return self.balanced(loss, cls_loss, logits, errors if outputs is None else outputs)
+        return weighted_mean(errors, weights, total)
 
     def balanced(
         self, loss: Tensor, cls_loss: Tensor, logits: Tensor, outputs: Tensor

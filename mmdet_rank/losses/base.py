@@ -40,6 +40,8 @@ class RankingLoss(nn.Module):
             losses work on one logit per class, without background, so it must be True.
     """
 
+    #: What DETR's heads read from the loss itself.
+    use_sigmoid = True
     #: Whether labels are continuous (IoU) or 0 and 1.
     continuous_labels = False
     #: Whether the loss needs a localisation error of every positive, and ranks them itself.

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from dense_heads import HEADS, LOSSES, build_head
+from dense_heads import HEADS, LOSSES, build_head, predict_perfectly
+from mmdet.structures.bbox import bbox_overlaps
 from synthetic import make_batch, make_features, make_sample
 
 KEYS = {"loss_cls", "loss_bbox", "balance_bbox", "num_pos"}
@@ -72,16 +73,14 @@ def test_a_missed_object_keeps_its_positives(name, monkeypatch):
 @every_head
 @every_loss
 def test_perfect_boxes(name, loss):
-    # One object that coincides with an anchor, and box outputs of zero: the IoU is 1.
+    # One object where the head predicts a box in any case: an IoU is 1.
     head = build_head(name, loss, num_classes=1)
     features = make_features(1)
-    for parameter in head.parameters():
-        torch.nn.init.zeros_(parameter)
-    anchors = head.prior_generator.grid_priors([(16, 16), (8, 8), (4, 4)], device="cpu")
-    inside = (anchors[1] >= 0).all(1) & (anchors[1] <= 64).all(1)
-    _, (sample,) = make_batch((0,))
-    sample = make_sample(anchors[1][inside][:1], [0])
+    sample = make_sample(predict_perfectly(head)[None], [0])
+    seen = {}
+    head.criterion.register_forward_pre_hook(lambda module, args: seen.update(problem=args[0]))
     losses = losses_of(head, features, [sample])
+    assert seen["problem"].quality.max().item() == pytest.approx(1)
     assert losses["num_pos"] > 0
     assert all(torch.isfinite(value) for value in losses.values())
     assert all(p.grad.isfinite().all() for p in head.parameters())
@@ -128,12 +127,33 @@ def test_autocast(name):
     torch.testing.assert_close(losses["loss_cls"], reference["loss_cls"], rtol=0.05, atol=0.01)
 
 
-def test_no_centerness_is_left():
-    head = build_head("atss")
-    assert not [name for name, _ in head.named_modules() if "centerness" in name]
-    with pytest.raises(ValueError, match="no loss_centerness"):
-        build_head("atss", loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True))
-    build_head("atss", loss_centerness=None)
+@pytest.mark.parametrize("name", ["atss", "paa", "fcos"])
+def test_no_auxiliary_branch_is_left(name):
+    head = build_head(name)
+    parts = [part for part, _ in head.named_modules()]
+    assert not [part for part in parts if "centerness" in part or "iou" in part]
+    with pytest.raises(ValueError, match=f"no loss_centerness in {type(head).__name__}"):
+        build_head(name, loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True))
+    build_head(name, loss_centerness=None)
+
+
+@every_head
+def test_positives_aim_at_their_objects(name):
+    torch.manual_seed(0)
+    head = build_head(name)
+    seen = {}
+    head.criterion.register_forward_pre_hook(lambda module, args: seen.update(problem=args[0]))
+    _, samples = make_batch((2, 1))
+    head.loss(make_features(2), samples)
+    problem = seen["problem"]
+    objects = torch.cat([sample.gt_instances.bboxes for sample in samples])
+    classes = torch.cat([sample.gt_instances.labels for sample in samples])
+    gaps, nearest = torch.cdist(problem.boxes.gt_boxes, objects, p=torch.inf).min(dim=1)
+    assert gaps.max() < 1e-3
+    assert torch.equal(problem.labels[problem.positives], classes[nearest])
+    assert set(nearest.tolist()) == {0, 1, 2}
+    quality = bbox_overlaps(problem.boxes.boxes.detach(), objects[nearest], is_aligned=True)
+    torch.testing.assert_close(problem.quality, quality, rtol=1e-4, atol=1e-5)
 
 
 def test_levels_and_images_are_ranked_together():

@@ -1,6 +1,9 @@
 """One-stage heads."""
 
 from .rank_atss_head import RankATSSHead
+from .rank_fcos_head import RankFCOSHead
+from .rank_fovea_head import RankFoveaHead
+from .rank_paa_head import RankPAAHead
 from .rank_retina_head import RankRetinaHead
 from .rank_rpn_head import RankRPNHead
 from .rank_solov2_head import RankSOLOV2Head
@@ -9,6 +12,9 @@ from .rank_yolact_protonet import RankYOLACTProtonet
 
 __all__ = [
     "RankATSSHead",
+    "RankFCOSHead",
+    "RankFoveaHead",
+    "RankPAAHead",
     "RankRPNHead",
     "RankRetinaHead",
     "RankSOLOV2Head",

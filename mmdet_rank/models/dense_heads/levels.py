@@ -60,24 +60,56 @@ def anchor_problem(
         bbox_coder: The head's.
         decoded: Whether the box loss is computed on decoded boxes.
     """
-    flat_labels, flat_weights = flatten_targets(labels), flatten_targets(label_weights)
-    positives = find_positives(flat_labels, num_classes, flat_weights)
-    outputs = flatten_maps(bbox_preds, 4)[positives]
-    own_anchors = flatten_targets(anchors)[positives]
-    targets = flatten_targets(bbox_targets)[positives]
-    boxes = get_box_tensor(bbox_coder.decode(own_anchors, outputs.float()))
-    gt_boxes = targets if decoded else get_box_tensor(bbox_coder.decode(own_anchors, targets))
+    return flat_anchor_problem(
+        flatten_maps(cls_scores, num_classes),
+        flatten_maps(bbox_preds, 4),
+        flatten_targets(anchors),
+        flatten_targets(labels),
+        flatten_targets(label_weights),
+        flatten_targets(bbox_targets),
+        bbox_coder=bbox_coder,
+        decoded=decoded,
+    )
+
+
+def flat_anchor_problem(
+    logits: Tensor,
+    outputs: Tensor,
+    anchors: Tensor,
+    labels: Tensor,
+    label_weights: Tensor,
+    bbox_targets: Tensor,
+    *,
+    bbox_coder: BaseBBoxCoder,
+    decoded: bool,
+) -> RankingProblem:
+    """The ranking problem of anchors in any order, the same in all arguments.
+
+    Args:
+        logits: (A, C).
+        outputs: (A, 4) of the box branch.
+        anchors: (A, 4), pixels.
+        labels: (A,), C for background.
+        label_weights: (A,), 0 for anchors that are ignored.
+        bbox_targets: (A, 4): boxes when ``decoded``, else deltas.
+        bbox_coder: The head's.
+        decoded: Whether the box loss is computed on decoded boxes.
+    """
+    positives = find_positives(labels, logits.shape[1], label_weights)
+    outputs, anchors, targets = outputs[positives], anchors[positives], bbox_targets[positives]
+    boxes = get_box_tensor(bbox_coder.decode(anchors, outputs.float()))
+    gt_boxes = targets if decoded else get_box_tensor(bbox_coder.decode(anchors, targets))
     return RankingProblem(
-        logits=flatten_maps(cls_scores, num_classes),
-        labels=flat_labels,
-        label_weights=flat_weights,
+        logits=logits,
+        labels=labels,
+        label_weights=label_weights,
         positives=positives,
         boxes=BoxTask(
             pred=boxes if decoded else outputs,
             target=targets,
             boxes=boxes,
             gt_boxes=gt_boxes,
-            centers=(own_anchors[:, :2] + own_anchors[:, 2:]) / 2,
+            centers=(anchors[:, :2] + anchors[:, 2:]) / 2,
             outputs=outputs,
         ),
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmdet_rank.criteria import build_criterion
 
 from .levels import anchor_problem
-from .options import ranking_loss_config
+from .options import ranking_loss_config, refuse_centerness
 
 
 @MODELS.register_module()
@@ -39,12 +39,7 @@ class RankATSSHead(ATSSHead):
         criterion: dict | None = None,
         **kwargs,
     ) -> None:
-        if kwargs.get("loss_centerness") is not None:
-            raise ValueError(
-                "Expected no loss_centerness in RankATSSHead, which has no centerness branch; "
-                "remove it from the config, or write loss_centerness=None to override a base."
-            )
-        kwargs.pop("loss_centerness", None)
+        refuse_centerness(self, kwargs)
         super().__init__(
             *args, loss_cls=ranking_loss_config(loss_cls), loss_bbox=loss_bbox, **kwargs
         )

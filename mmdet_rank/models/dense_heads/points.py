@@ -1,0 +1,60 @@
+"""The ranking problem of heads that predict boxes as distances from points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.structures.bbox import distance2bbox
+from torch import Tensor
+
+from mmdet_rank.criteria.problem import BoxTask, RankingProblem, find_positives
+
+
+def repeat_over_images(levels: Sequence[Tensor], num_images: int) -> Tensor:
+    """What belongs to the places of each level, (H * W, n), for all images: (A, n).
+
+    The order is that of `levels.flatten_maps`.
+    """
+    return torch.cat([level.repeat(num_images, 1) for level in levels])
+
+
+def point_problem(
+    logits: Tensor,
+    outputs: Tensor,
+    distances: Tensor,
+    points: Tensor,
+    labels: Tensor,
+    targets: Tensor,
+    target_distances: Tensor,
+    *,
+    decoded: bool = True,
+) -> RankingProblem:
+    """The ranking problem of a head on points, in any order, the same in all arguments.
+
+    Args:
+        logits: (A, C).
+        outputs: (A, 4) what the box loss is computed on when not ``decoded``.
+        distances: (A, 4) predicted distances to left, top, right and bottom, pixels.
+        points: (A, 2), pixels.
+        labels: (A,), C for background.
+        targets: (A, 4) targets of ``outputs``.
+        target_distances: (A, 4) targets of ``distances``.
+        decoded: Whether the box loss is computed on boxes, which are not cut at the image's edge.
+    """
+    positives = find_positives(labels, logits.shape[1])
+    points = points[positives]
+    boxes = distance2bbox(points, distances[positives])
+    gt_boxes = distance2bbox(points, target_distances[positives])
+    return RankingProblem(
+        logits=logits,
+        labels=labels,
+        positives=positives,
+        boxes=BoxTask(
+            pred=boxes if decoded else outputs[positives],
+            target=gt_boxes if decoded else targets[positives],
+            boxes=boxes,
+            gt_boxes=gt_boxes,
+            centers=points,
+        ),
+    )

@@ -1,0 +1,93 @@
+"""FCOS's head, trained by a ranking loss and without centerness."""
+
+from __future__ import annotations
+
+import torch
+from mmdet.models.dense_heads import FCOSHead
+from mmdet.models.dense_heads.anchor_free_head import AnchorFreeHead
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdet_rank.criteria import build_criterion
+
+from .levels import flatten_maps
+from .options import ranking_loss_config, refuse_centerness
+from .points import point_problem, repeat_over_images
+
+
+@MODELS.register_module()
+class RankFCOSHead(FCOSHead):
+    """FCOSHead with RS, aLRP or AP Loss and no auxiliary head.
+
+    As in `RankATSSHead` the classifier takes over what centerness is for, and the branch is gone,
+    its parameters too. All other layers have the names of `FCOSHead`.
+
+    Args:
+        loss_cls: Config of a ranking loss.
+        loss_bbox: Config of a box loss of the IoU family.
+        criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
+        **kwargs: As for `FCOSHead`; ``centerness_on_reg`` has no effect.
+
+    Raises:
+        ValueError: If ``loss_centerness`` is given.
+    """
+
+    def __init__(
+        self,
+        *args,
+        loss_cls: dict = dict(type="RankSortLoss"),
+        loss_bbox: dict = dict(type="GIoULoss"),
+        criterion: dict | None = None,
+        **kwargs,
+    ) -> None:
+        refuse_centerness(self, kwargs)
+        super().__init__(
+            *args, loss_cls=ranking_loss_config(loss_cls), loss_bbox=loss_bbox, **kwargs
+        )
+        del self.loss_centerness
+        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        del self.conv_centerness
+
+    def forward_single(self, x: Tensor, scale: nn.Module, stride: int) -> tuple[Tensor, Tensor]:
+        """Logits (B, classes, H, W) and distances (B, 4, H, W) of a level.
+
+        Distances are in pixels, but in strides when training with ``norm_on_bbox``.
+        """
+        cls_score, bbox_pred, _, _ = AnchorFreeHead.forward_single(self, x)
+        bbox_pred = scale(bbox_pred).float()
+        if not self.norm_on_bbox:
+            return cls_score, bbox_pred.exp()
+        distances = bbox_pred.clamp(min=0)
+        return cls_score, distances if self.training else distances * stride
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict:
+        """Losses of all levels and images at once; see `FCOSHead.loss_by_feat`."""
+        sizes = [level.shape[-2:] for level in cls_scores]
+        points = self.prior_generator.grid_priors(sizes, device=cls_scores[0].device)
+        labels, targets = self.get_targets(points, batch_gt_instances)
+        units = self.strides if self.norm_on_bbox else [1] * len(sizes)
+        bbox_preds = [level * unit for level, unit in zip(bbox_preds, units, strict=True)]
+        targets = torch.cat([level * unit for level, unit in zip(targets, units, strict=True)])
+        distances = flatten_maps(bbox_preds, 4)
+        return self.criterion(
+            point_problem(
+                flatten_maps(cls_scores, self.num_classes),
+                distances,
+                distances,
+                repeat_over_images(points, len(batch_img_metas)),
+                torch.cat(labels),
+                targets,
+                targets,
+            )
+        )
