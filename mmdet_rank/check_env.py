@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from pickle import UnpicklingError
 
 from mmdet_rank import compat, registration
 from mmdet_rank.version import __version__
@@ -172,22 +173,31 @@ def check_checkpoints() -> str:
     from mmengine.logging import HistoryBuffer
     from mmengine.runner import CheckpointLoader
 
+    from mmdet_rank.cli.checkpoints import read_checkpoint
+    from mmdet_rank.cli.errors import UserError
+
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "check.pth")
-        state = {
-            "state_dict": {},
-            "message_hub": {"log_scalars": {"loss": HistoryBuffer([1.0], [1])}},
-        }
-        torch.save(state, path)
+        path = str(Path(folder, "check.pth"))
+        history = HistoryBuffer([1.0], [1])
+        torch.save({"state_dict": {}, "message_hub": {"log_scalars": {"loss": history}}}, path)
+        others_resume = True
         try:
-            CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
-        except Exception as error:
+            CheckpointLoader.load_checkpoint(path, map_location="cpu", logger="silent")
+        except UnpicklingError:
+            others_resume = False
+        try:
+            read_checkpoint(path)
+        except UserError as error:
             raise CheckError(
-                "mmengine cannot read the checkpoints that it writes, so no run can be resumed. "
-                "mmengine 0.10.7 and older leave it to torch whether to unpickle, and torch 2.6 "
-                "and later do not; do: pip install 'torch<2.6' with its torchvision, or "
-                "pip uninstall --yes mmengine, then: pip install onedl-mmengine==0.10.12"
+                f"checkpoints cannot be read back: {error}; do: {compat.INSTALL_STACK}"
             ) from error
+    if not others_resume:
+        return (
+            "checkpoints, written and read by the tools of this package; other tools cannot "
+            "resume, because mmengine 0.10.7 and older leave it to torch whether to unpickle "
+            "and torch 2.6 and later do not; for those do: pip uninstall --yes mmengine, "
+            "then: pip install onedl-mmengine==0.10.12"
+        )
     return "checkpoints, written and read"
 
 

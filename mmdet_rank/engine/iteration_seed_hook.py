@@ -8,7 +8,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmdet_rank.engine.seeding import MAIN_PROCESS, SeededCollate, seed_generators
+from mmdet_rank.engine.seeding import MAIN_PROCESS, SeededBatches, SeededCollate, seed_generators
 
 
 @HOOKS.register_module()
@@ -21,8 +21,9 @@ class IterationSeedHook(Hook):
 
     With loader workers, batches are seeded likewise, by the number of the batch. An epoch-based
     loop must not keep its workers between epochs for that (`persistent_workers=False`); an
-    iteration-based loop starts its workers once, and may. The loop of mmengine 0.10.7 and older
-    starts them before any hook is called, out of the reach of this one.
+    iteration-based loop starts its workers once, and may. That of mmengine 0.10.7 and older starts
+    them before any hook is called, and when resumed has them load all batches again, which comes
+    to the same for as many workers as before.
     """
 
     # After every other hook, so that none draws between the seeding and the iteration.
@@ -40,6 +41,12 @@ class IterationSeedHook(Hook):
             self._collate = SeededCollate(loader.collate_fn, runner.seed, get_rank())
             loader.collate_fn = self._collate
             loader.worker_init_fn = self._collate.seed_next
+            return
+        batches = getattr(runner.train_loop, "dataloader_iterator", None)
+        if batches is not None and not hasattr(batches, "skip_iter"):
+            # mmengine 0.10.7 and older resume by loading all batches before.
+            seeded = SeededBatches(batches, runner.seed, get_rank())
+            runner.train_loop.dataloader_iterator = seeded
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed for the first iteration of the epoch, and tell the workers where it stands."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,33 @@ def seed_generators(*key: int) -> None:
     random.seed(int(words[0]))
     np.random.seed(words[1:3].view(np.uint32))  # noqa: NPY002  (what transforms draw from)
     torch.manual_seed(int(words[3]))
+
+
+class SeededBatches:
+    """An endless iterator of batches that seeds before each of them, by its number.
+
+    For a loop that resumes by loading and dropping the batches before, which draw as well.
+
+    Args:
+        batches: The iterator that does the work, in this process.
+        seed: Seed of the run.
+        rank: Rank of this process.
+    """
+
+    def __init__(self, batches: Iterator, seed: int, rank: int) -> None:
+        self.batches = batches
+        self.seed = seed
+        self.rank = rank
+        self._number = 0
+
+    def __iter__(self) -> SeededBatches:
+        return self
+
+    def __next__(self) -> Any:
+        """Seed, then load the next batch."""
+        seed_generators(self.seed, self.rank, self._number, LOADER_WORKER)
+        self._number += 1
+        return next(self.batches)
 
 
 class SeededCollate:

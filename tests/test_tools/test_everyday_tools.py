@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import tiny_detection
 
+from mmdet_rank import compat
+
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
@@ -48,6 +50,8 @@ def test_get_flops(config, monkeypatch, capsys):
 
 
 def test_analyze_logs(monkeypatch, tmp_path, capsys):
+    if compat.find(compat.MMDET)[0].distribution == "mmdet":
+        pytest.importorskip("seaborn", reason="mmdet's own tool plots with seaborn")
     log, picture = tmp_path / "log.json", tmp_path / "curve.png"
     log.write_text("".join(f'{{"epoch": 1, "step": {i}, "loss": {1 / i}}}\n' for i in (1, 2, 3)))
     arguments = ("plot_curve", log, "--keys", "loss", "--out", picture)

@@ -67,7 +67,7 @@ def test_equality_is_not_for_nothing(tmp_path, data, monkeypatch):
 
 
 def test_resume_after_sigkill(tmp_path, data):
-    config = tiny_detection.write_config(tmp_path, data, iterations=30)
+    config = tiny_detection.write_config(tmp_path, data, iterations=16)
     assert run(config, tmp_path / "whole") == 0
 
     killed = tmp_path / "killed"
@@ -82,13 +82,13 @@ def test_resume_after_sigkill(tmp_path, data):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (killed / "iter_30.pth").exists()
+    assert not (killed / "iter_16.pth").exists()
     # What a kill in the middle of a write leaves: neither may be mistaken for a checkpoint.
     (killed / "iter_99.pth.partial").write_bytes(b"half a checkpoint")
     (killed / "last_checkpoint").write_text("")
 
     assert run(config, killed, "--resume") == 0
-    assert_equal_weights(tmp_path / "whole" / "iter_30.pth", killed / "iter_30.pth")
+    assert_equal_weights(tmp_path / "whole" / "iter_16.pth", killed / "iter_16.pth")
 
 
 def test_resume_skips_a_checkpoint_cut_short(tmp_path, data):
