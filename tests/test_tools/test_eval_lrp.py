@@ -1,0 +1,309 @@
+"""tools/eval_lrp.py: reports, pictures, comparisons, and what it says to bad input."""
+
+import json
+import math
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATA = REPOSITORY / "tests" / "data" / "lrp"
+TOOL = REPOSITORY / "tools" / "eval_lrp.py"
+
+
+@pytest.fixture(scope="module")
+def main():
+    return runpy.run_path(str(TOOL))["main"]
+
+
+def call(main, *arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def files(name):
+    return ["--annotations", DATA / name / "gt.json", "--results", DATA / name / "dt.json"]
+
+
+def test_as_a_command(tmp_path):
+    command = [sys.executable, TOOL, *files("synthetic"), "--iou-type", "bbox", "--out"]
+    done = subprocess.run(
+        [*map(str, command), "report.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "960/960" in done.stderr  # the progress bar
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("c")][1:] == [
+        f"c{i}" for i in range(6)
+    ]
+    assert lines[-1].split()[:4] == ["69.1", "22.0", "29.7", "20.7"]
+    report = json.loads((tmp_path / "report.json").read_text())
+    expected = json.loads((DATA / "synthetic" / "expected.json").read_text())["bbox"]
+    assert report["oLRP"] == pytest.approx(expected["olrp"]["all"], abs=2e-6)
+    assert set(report["per_class"]["c0"]) == {
+        *("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"),
+        *("threshold", "num_gt"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "pictures"),
+    [
+        ("synthetic", ["--iou-type", "segm"], ["components", "overview", "pr", "s_lrp"]),
+        ("keypoints", ["--iou-type", "keypoints"], ["components", "overview", "pr", "s_lrp"]),
+        ("panoptic", ["--dataset", "panoptic"], ["components", "overview"]),
+    ],
+)
+def test_pictures(main, name, options, pictures, tmp_path, capsys):
+    folder = tmp_path / "plots"
+    assert call(main, *files(name), *options, "--plots", folder, "--quiet") == 0
+    assert sorted(path.stem for path in folder.iterdir()) == pictures
+    for path in folder.iterdir():
+        picture = imread(path)
+        assert min(picture.shape[:2]) > 200
+        assert picture[..., :3].std() > 0.05
+    assert "matching" not in capsys.readouterr().err
+
+
+def test_thresholds_reproduce_the_report(main, tmp_path):
+    """Filtering the result file by the written thresholds gives the same errors again."""
+    first, thresholds = tmp_path / "first.json", tmp_path / "thresholds.json"
+    common = ["--annotations", DATA / "synthetic" / "gt.json", "--quiet"]
+    options = [*common, "--results", DATA / "synthetic" / "dt.json", "--out", first]
+    assert call(main, *options, "--thresholds", thresholds) == 0
+    by_name = json.loads(thresholds.read_text())
+    categories = json.loads((DATA / "synthetic" / "gt.json").read_text())["categories"]
+    names = {category["id"]: category["name"] for category in categories}
+    results = json.loads((DATA / "synthetic" / "dt.json").read_text())
+    kept = [d for d in results if d["score"] >= by_name[names[d["category_id"]]]]
+    assert 0 < len(kept) < len(results)
+    (tmp_path / "kept.json").write_text(json.dumps(kept))
+    again = tmp_path / "again.json"
+    assert call(main, *common, "--results", tmp_path / "kept.json", "--out", again) == 0
+    before, after = (json.loads(path.read_text()) for path in (first, again))
+    assert after["per_class"] == before["per_class"]
+    for key in ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"):
+        assert after[key] == before[key]
+
+
+def test_compare(main, tmp_path, capsys):
+    reports = []
+    for tau in (0.5, 0.5, 0.75):
+        path = tmp_path / f"run{len(reports)}.json"
+        options = ["--quiet", "--tau", tau, "--out", path]
+        assert call(main, *files("synthetic"), *options) == 0
+        reports.append(path)
+    capsys.readouterr()
+    plots = tmp_path / "plots"
+    assert call(main, "--compare", *reports[:2], "--plots", plots) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:5] == ["detector", "AP", "AP50", "AP75", "AR"]
+    assert [line.split()[0] for line in table[2:]] == ["run0", "run1"]
+    assert (plots / "comparison.png").exists()
+    assert call(main, "--compare", *reports) == 1
+    assert "one kind and one tau" in capsys.readouterr().err
+    panoptic = tmp_path / "panoptic.json"
+    assert call(main, *files("panoptic"), "--dataset", "panoptic", "--out", panoptic) == 0
+    assert call(main, "--compare", panoptic, panoptic) == 0
+    assert call(main, "--compare", panoptic, reports[0]) == 1
+    assert call(main, "--compare", DATA / "synthetic" / "gt.json") == 1
+    assert "Expected an LRP report" in capsys.readouterr().err
+
+
+def test_category_without_ground_truth_and_one_that_is_never_right(main, tmp_path):
+    ground_truth = {
+        "images": [{"id": 1, "width": 50, "height": 50}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(("a", "b", "c"))],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 0, "bbox": [0, 0, 10, 10]},
+            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10]},
+        ],
+    }
+    results = [
+        {"image_id": 1, "category_id": c, "bbox": [20 * (c == 1), 0, 10, 10], "score": 0.5}
+        for c in range(3)
+    ]
+    report = evaluate(main, tmp_path, ground_truth, results)
+    assert report["per_class"] == {
+        "a": {**dict.fromkeys(("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"), 0.0)}
+        | {"threshold": 0.5, "num_gt": 1},
+        "b": {"oLRP": 1.0, "oLRP_Loc": None, "oLRP_FP": None, "oLRP_FN": 1.0}
+        | {"threshold": None, "num_gt": 1},
+    }
+    assert report["oLRP"] == 0.5
+    assert report["oLRP_Loc"] == 0.0
+    assert report["oLRP_FN"] == 0.5
+    assert report["oLRP_m"] is None
+
+
+def evaluate(main, folder, ground_truth, results, *options):
+    (folder / "gt.json").write_text(json.dumps(ground_truth))
+    (folder / "dt.json").write_text(json.dumps(results))
+    out = folder / "report.json"
+    assert call(main, *named(folder), "--out", out, "--quiet", *options) == 0
+    return json.loads(out.read_text())
+
+
+def named(folder):
+    return ["--annotations", folder / "gt.json", "--results", folder / "dt.json"]
+
+
+GROUND_TRUTH = {
+    "images": [{"id": 1, "width": 30, "height": 20}],
+    "categories": [{"id": 1, "name": "a"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81}
+        | {"segmentation": [[0, 0, 0, 9, 9, 9, 9, 0]]}
+    ],
+}
+BOX = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.5}
+SEGM = ["--iou-type", "segm"]
+
+
+def changed(**fields):
+    return [BOX, {**BOX, **fields}]
+
+
+def mask(**fields):
+    return changed(segmentation={"size": [20, 30], "counts": [0, 600], **fields})[1:]
+
+
+@pytest.mark.parametrize(
+    ("results", "options", "message"),
+    [
+        ("[{", [], "Expected JSON in"),
+        (b"\xff\xfe\x00", [], "Expected JSON in"),
+        ({"annotations": []}, [], "Expected COCO results"),
+        ([], [], "the list is empty"),
+        ([3], [], "Expected an object in detection 0"),
+        (changed(image_id=5), [], "Expected as image_id one of the ground truth's in detection 1"),
+        (changed(category_id=0), [], "Expected as category_id one of the ground truth's"),
+        (changed(category_id=None), [], "Expected as category_id"),
+        (changed(score=math.nan), [], "Expected a finite score in detection 1"),
+        (changed(score=math.inf), [], "Expected a finite score"),
+        (changed(score="0.5"), [], "Expected a number as score"),
+        (changed(bbox=[5, 5, -2, 3]), [], "no negative size in detection 1"),
+        (changed(bbox=[5, 5, 2]), [], "Expected a box"),
+        (changed(bbox=[5, 5, 2, math.nan]), [], "of finite numbers"),
+        ([{"image_id": 1, "category_id": 1, "score": 0.5}], [], "Expected 'bbox'"),
+        ([BOX], SEGM, "Expected 'segmentation'"),
+        (mask(size=[30, 20]), SEGM, r"Expected a mask of [height, width] [20, 30]"),
+        (mask(counts=[0, 599]), SEGM, "run lengths that add up to 20 x 30"),
+        (changed(segmentation=[[1, 2, 3]])[1:], SEGM, "Expected a mask"),
+        ([BOX], ["--tau", "1.5"], "Expected tau in [0, 1)"),
+        ([BOX], ["--dataset", "panoptic"], "and 'segments_info' in annotation 0"),
+    ],
+)
+def test_bad_results(main, results, options, message, tmp_path, capsys):
+    (tmp_path / "gt.json").write_text(json.dumps(GROUND_TRUTH))
+    if not isinstance(results, (str, bytes)):
+        results = json.dumps(results)
+    content = results if isinstance(results, bytes) else results.encode()
+    (tmp_path / "dt.json").write_bytes(content)
+    check_refused(main, tmp_path, options, message, capsys)
+
+
+def check_refused(main, folder, options, message, capsys):
+    out, plots = folder / "out" / "report.json", folder / "plots"
+    arguments = [*named(folder), *options, "--out", out, "--plots", plots]
+    if "panoptic" not in options:
+        arguments += ["--thresholds", folder / "thresholds.json"]
+    assert call(main, *arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert sorted(path.name for path in folder.iterdir()) == ["dt.json", "gt.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"annotations": None}, "Expected COCO ground truth"),
+        ({"images": [{"id": 1}, {"id": 1}]}, "image ids"),
+        ({"images": [{"width": 1}]}, "'id' as image 0"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "distinct names"),
+        ({"annotations": [{"image_id": 9, "category_id": 1}]}, "in annotation 0"),
+        (
+            {"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -1, 2]}]},
+            "no negative size in annotation 0",
+        ),
+        (
+            {"annotations": [{**GROUND_TRUTH["annotations"][0], "area": None}]},
+            "Expected an area",
+        ),
+    ],
+)
+def test_bad_ground_truth(main, change, message, tmp_path, capsys):
+    (tmp_path / "gt.json").write_text(json.dumps({**GROUND_TRUTH, **change}))
+    (tmp_path / "dt.json").write_text(json.dumps([BOX]))
+    check_refused(main, tmp_path, [], message, capsys)
+
+
+def test_missing_file(main, tmp_path, capsys):
+    assert call(main, *named(tmp_path)) == 1
+    assert "there is no file" in capsys.readouterr().err
+
+
+def test_bad_arguments(main, capsys):
+    for arguments in ([], ["--iou-type", "volume"], ["--annotations", "a"]):
+        with pytest.raises(SystemExit) as ended:
+            call(main, *arguments)
+        assert ended.value.code == 1
+        assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_wrong_number_of_keypoints(main, tmp_path, capsys):
+    ground_truth = json.loads((DATA / "keypoints" / "gt.json").read_text())
+    results = json.loads((DATA / "keypoints" / "dt.json").read_text())
+    results[3]["keypoints"] = results[3]["keypoints"][:48]
+    (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
+    (tmp_path / "dt.json").write_text(json.dumps(results))
+    check_refused(main, tmp_path, ["--iou-type", "keypoints"], "Expected 17 keypoints", capsys)
+
+
+def test_lvis(main, tmp_path, capsys):
+    pytest.importorskip("lvis")
+    ground_truth = json.loads(json.dumps(GROUND_TRUTH))
+    (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
+    (tmp_path / "dt.json").write_text(json.dumps([BOX]))
+    options = ["--dataset", "lvis"]
+    check_refused(main, tmp_path, options, "'neg_category_ids'", capsys)
+    ground_truth["images"][0] |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    ground_truth["categories"][0]["frequency"] = "r"
+    report = evaluate(main, tmp_path, ground_truth, [BOX], *options)
+    assert report["oLRP"] == 0.0
+    assert report["APr"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda gt, dt: dt["annotations"].pop(), "has none for 1 of 8"),
+        (lambda gt, dt: dt["annotations"][0].update(image_id=99), "images that it does not have"),
+        (lambda gt, dt: dt["annotations"][0]["segments_info"].pop(), "are in the PNG alone"),
+        (
+            lambda gt, dt: dt["annotations"][0]["segments_info"][0].update(category_id=77),
+            "Expected a category of the ground truth",
+        ),
+        (lambda gt, dt: dt["annotations"][0].update(file_name="none.png"), "there is no file"),
+        (lambda gt, dt: gt["categories"][0].pop("isthing"), "'isthing'"),
+    ],
+)
+def test_bad_panoptic(main, change, message, tmp_path, capsys):
+    ground_truth = json.loads((DATA / "panoptic" / "gt.json").read_text())
+    results = json.loads((DATA / "panoptic" / "dt.json").read_text())
+    change(ground_truth, results)
+    (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
+    (tmp_path / "dt.json").write_text(json.dumps(results))
+    folders = ["--gt-folder", DATA / "panoptic" / "gt", "--dt-folder", DATA / "panoptic" / "dt"]
+    check_refused(main, tmp_path, ["--dataset", "panoptic", "--quiet", *folders], message, capsys)

@@ -1,0 +1,175 @@
+"""tools/test.py --thresholds and --submission, and tools/demo_image.py, on a tiny detector."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import tiny_detection
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmdet_rank.cli import demo_image
+from mmdet_rank.cli import test as test_tool
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """A folder with data, a config, and a checkpoint of random weights."""
+    folder = tmp_path_factory.mktemp("tiny")
+    data = tiny_detection.write_data(folder)
+    path = tiny_detection.write_config(folder, data)
+    path.write_text(path.read_text().replace("CocoMetric", "CocoLRPMetric"))
+    config = Config.fromfile(path)
+    torch.manual_seed(5)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(config.model)
+    meta = {"dataset_meta": {"classes": tiny_detection.CLASSES}}
+    torch.save({"state_dict": model.state_dict(), "meta": meta}, folder / "weights.pth")
+    return folder
+
+
+def run(detector, *options):
+    folder = detector / "run"
+    arguments = [detector / "tiny.py", detector / "weights.pth", "--work-dir", folder, *options]
+    return test_tool.evaluate([str(argument) for argument in arguments])
+
+
+def exit_code(detector, *options):
+    folder = detector / "run"
+    arguments = [detector / "tiny.py", detector / "weights.pth", "--work-dir", folder, *options]
+    return test_tool.main([str(argument) for argument in arguments])
+
+
+def report_options(detector, name):
+    prefix = detector / name
+    return [
+        *("--cfg-options", f"test_evaluator.report_prefix={prefix}"),
+        f"test_evaluator.outfile_prefix={prefix}",
+    ]
+
+
+def test_thresholds_reproduce_olrp(detector):
+    before = run(detector, *report_options(detector, "before"))
+    thresholds = detector / "before.bbox.thresholds.json"
+    assert json.loads(thresholds.read_text())
+    options = report_options(detector, "after")
+    after = run(detector, "--thresholds", thresholds, *options)
+    for key in ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"):
+        assert after[f"coco/bbox_{key}"] == before[f"coco/bbox_{key}"]
+    names = dict(enumerate(tiny_detection.CLASSES, start=1))
+    lowest = json.loads(thresholds.read_text())
+    results = json.loads((detector / "after.bbox.json").read_text())
+    assert 0 < len(results) < len(json.loads((detector / "before.bbox.json").read_text()))
+    assert all(d["score"] >= lowest.get(names[d["category_id"]], 0) for d in results)
+
+
+def test_thresholds_follow_names_not_positions(detector, tmp_path):
+    path = tmp_path / "thresholds.json"
+    path.write_text('{"bar": 2.0}')
+    run(detector, "--thresholds", path, *report_options(detector, "one"))
+    results = json.loads((detector / "one.bbox.json").read_text())
+    assert {d["category_id"] for d in results} == {1}
+
+
+def test_warnings_of_thresholds(detector, tmp_path, capfd):
+    path = tmp_path / "thresholds.json"
+    path.write_text('{"bar": 0.305}')
+    run(detector, "--thresholds", path, "--cfg-options", "model.test_cfg.score_thr=0.3")
+    text = capfd.readouterr()
+    text = text.out + text.err
+    assert "1 categories sit at the score floor 0.3" in text
+    assert "no threshold for 1 categories (disc)" in text
+
+
+def test_unknown_names_and_broken_files(detector, tmp_path, capsys):
+    path = tmp_path / "thresholds.json"
+    path.write_text('{"cat": 0.5}')
+    assert exit_code(detector, "--thresholds", path) == 1
+    assert "['cat']; it knows ['disc', 'bar']" in capsys.readouterr().err
+    path.write_text("{")
+    assert exit_code(detector, "--thresholds", path) == 1
+    assert "Expected JSON" in capsys.readouterr().err
+    assert exit_code(detector, "--thresholds", tmp_path / "none.json") == 1
+
+
+def image_list(detector):
+    """The image list of a test set: annotations without annotations."""
+    data = json.loads((detector / "data" / "annotations.json").read_text())
+    del data["annotations"]
+    path = detector / "data" / "image_list.json"
+    path.write_text(json.dumps(data))
+    return path, data
+
+
+def test_submission(detector, tmp_path):
+    path, data = image_list(detector)
+    options = ["--cfg-options", f"test_dataloader.dataset.ann_file={path.name}"]
+    out = tmp_path / "out"
+    assert run(detector, "--submission", out, *options) == {}
+    (archive_path,) = out.iterdir()
+    assert archive_path.name == "detections_test-dev2017_tiny_results.zip"
+    with zipfile.ZipFile(archive_path) as archive:
+        (name,) = archive.namelist()
+        assert name == "detections_test-dev2017_tiny_results.json"
+        results = json.loads(archive.read(name))
+    run(detector, *report_options(detector, "plain"))
+    assert results == json.loads((detector / "plain.bbox.json").read_text())
+    assert {d["image_id"] for d in results} <= {image["id"] for image in data["images"]}
+
+
+def test_submission_refuses(detector, tmp_path, capsys):
+    path, _ = image_list(detector)
+    option = f"test_dataloader.dataset.ann_file={path.name}"
+    out = tmp_path / "out"
+    first = ["--submission", out, "--cfg-options"]
+    assert exit_code(detector, *first, option, "test_dataloader.dataset.indices=3") == 1
+    assert "did not run on 3 of them" in capsys.readouterr().err
+    assert exit_code(detector, *first, "test_dataloader.dataset.ann_file=none.json") == 1
+    assert "there is no file" in capsys.readouterr().err
+    assert exit_code(detector, *first, option, "test_evaluator.metric=proposal") == 1
+    assert "bbox or segm" in capsys.readouterr().err
+    assert exit_code(detector, *first, option, "test_evaluator.metric=segm") == 1
+    assert "Expected results of segm, but the detector gives none" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def draw(detector, out, *options):
+    pictures = detector / "data" / "images"
+    arguments = [pictures, detector / "tiny.py", detector / "weights.pth", "--device", "cpu"]
+    return demo_image.main([str(a) for a in [*arguments, "--out-dir", out, *options]])
+
+
+def predictions(out):
+    files = sorted(Path(out, "preds").iterdir())
+    return [json.loads(path.read_text()) for path in files]
+
+
+def test_pictures_with_thresholds(detector, tmp_path):
+    run(detector, *report_options(detector, "best"))
+    thresholds = detector / "best.bbox.thresholds.json"
+    assert draw(detector, tmp_path / "all", "--score-thr", "0") == 0
+    assert draw(detector, tmp_path / "best", "--thresholds", thresholds) == 0
+    assert len(list((tmp_path / "best" / "vis").iterdir())) == 6
+    lowest = json.loads(thresholds.read_text())
+    for everything, best in zip(
+        predictions(tmp_path / "all"), predictions(tmp_path / "best"), strict=True
+    ):
+        expected = [
+            score
+            for score, label in zip(everything["scores"], everything["labels"], strict=True)
+            if score >= lowest.get(tiny_detection.CLASSES[label], 0.3) - 1e-6
+        ]
+        assert best["scores"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_pictures_refused(detector, tmp_path, capsys):
+    bad = tmp_path / "thresholds.json"
+    bad.write_text('{"cat": 0.5}')
+    assert draw(detector, tmp_path / "out", "--thresholds", bad) == 1
+    assert "['cat']" in capsys.readouterr().err
+    arguments = [tmp_path / "none", detector / "tiny.py", detector / "weights.pth"]
+    assert demo_image.main([str(a) for a in arguments]) == 1
+    assert "does not exist" in capsys.readouterr().err
