@@ -1,0 +1,22 @@
+# Faster R-CNN cut to the same budget as ./atss_r18_fpn.py: 64 channels, strides 4 to 32, 200
+# proposals.
+_base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
+
+strides = [4, 8, 16, 32]
+model = dict(
+    backbone=dict(depth=18, frozen_stages=-1, norm_eval=False, init_cfg=None),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=64, num_outs=4),
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(scales=[4], strides=strides),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64, featmap_strides=strides),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=10),
+    ),
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=128))
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
+)
