@@ -12,4 +12,6 @@ model = dict(
         feat_channels=64,
         anchor_generator=dict(octave_base_scale=2, strides=[8, 16, 32]),
     ),
+    # See ./atss_r18_fpn.py.
+    test_cfg=dict(score_thr=0.0),
 )

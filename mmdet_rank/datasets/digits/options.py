@@ -34,7 +34,7 @@ class DigitsOptions:
         [0.221, 0.028]
     """
 
-    train: int = 3000
+    train: int = 2000
     val: int = 300
     size: int = 192
     seed: int = 0
