@@ -58,7 +58,7 @@ def install() -> None:
             f"another version of torch: {error}\n"
             "Do: reinstall mmcv for this torch, or install one without compiled operators and "
             "let mmdet_rank put torchvision's kernels in their place: "
-            "pip install --force-reinstall --no-deps onedl-mmcv==2.3.6"
+            "pip install --no-cache-dir --force-reinstall --no-deps onedl-mmcv==2.3.6"
         ) from error
 
 

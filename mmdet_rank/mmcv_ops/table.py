@@ -8,7 +8,7 @@ from typing import NoReturn
 from mmdet_rank.mmcv_ops import attention, carafe, deform_conv, focal_loss, nms, roi
 
 INSTALL_COMPILED = (
-    "pip install 'setuptools>=77,<82' wheel ninja && MMCV_WITH_OPS=1 pip install "
+    "pip install 'setuptools>=77,<82' wheel ninja && pip install --no-cache-dir "
     "--no-build-isolation --no-binary onedl-mmcv --force-reinstall --no-deps onedl-mmcv==2.3.6"
 )
 
