@@ -1,6 +1,8 @@
 """One-stage heads."""
 
 from .rank_atss_head import RankATSSHead
+from .rank_deformable_detr_head import RankDeformableDETRHead
+from .rank_dino_head import RankDINOHead
 from .rank_fcos_head import RankFCOSHead
 from .rank_fovea_head import RankFoveaHead
 from .rank_paa_head import RankPAAHead
@@ -12,6 +14,8 @@ from .rank_yolact_protonet import RankYOLACTProtonet
 
 __all__ = [
     "RankATSSHead",
+    "RankDINOHead",
+    "RankDeformableDETRHead",
     "RankFCOSHead",
     "RankFoveaHead",
     "RankPAAHead",
