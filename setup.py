@@ -37,7 +37,7 @@ setup(
     packages=find_packages(include=["mmdet_rank", "mmdet_rank.*"]),
     python_requires=">=3.10",
     install_requires=read_requirements("runtime"),
-    extras_require={"dev": read_requirements("dev")},
+    extras_require={"dev": read_requirements("dev"), "lvis": ["lvis>=0.5.3"]},
     classifiers=[
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.10",

@@ -127,11 +127,16 @@ def check_arguments(args: argparse.Namespace) -> None:
     """Refuse arguments that would only fail at the end of a long evaluation.
 
     Raises:
-        UserError: `--out` names no pickle file.
+        UserError: `--out` names no pickle file, or `--thresholds` comes with `--tta`.
     """
     if args.out is not None and not args.out.endswith(PICKLES):
         raise UserError(
             f"Expected --out to end in {' or '.join(PICKLES)}, but got {args.out}; rename it"
+        )
+    if args.tta and args.thresholds is not None:
+        raise UserError(
+            "Expected --thresholds without --tta, but got both: they would cut detections before "
+            "they are merged; test without --tta"
         )
 
 

@@ -23,7 +23,8 @@ try:
 except ImportError as error:
     raise ImportError(
         "Expected the lvis package for LVIS data but it is not installed; install it with "
-        "`pip install lvis`."
+        "`pip install --no-deps lvis` (what it needs is there, and it would bring a second "
+        "OpenCV)."
     ) from error
 
 __all__ = ["FederatedEval", "collect_lvis_matches", "evaluate_lvis", "lvis_figures"]

@@ -93,6 +93,9 @@ def test_unknown_names_and_broken_files(detector, tmp_path, capsys):
     assert exit_code(detector, "--thresholds", path) == 1
     assert "Expected JSON" in capsys.readouterr().err
     assert exit_code(detector, "--thresholds", tmp_path / "none.json") == 1
+    capsys.readouterr()
+    assert exit_code(detector, "--thresholds", path, "--tta") == 1
+    assert "without --tta" in capsys.readouterr().err
 
 
 def image_list(detector):

@@ -39,7 +39,7 @@ class LVISLRPMetric(LVISMetric):
         if importlib.util.find_spec("lvis") is None:
             raise ImportError(
                 "Expected the lvis package for LVISLRPMetric but it is not installed; install it "
-                "with `pip install lvis`."
+                "with `pip install --no-deps lvis`."
             )
         if not 0 <= tau < 1:
             raise ValueError(f"Expected tau in [0, 1) but got {tau}; the usual value is 0.5.")

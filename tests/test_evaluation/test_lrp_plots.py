@@ -1,0 +1,107 @@
+"""What the pictures show is what was computed."""
+
+import numpy as np
+import pytest
+
+from mmdet_rank.evaluation.lrp import MatchedDetections, lrp_at_threshold, lrp_from_counts
+from mmdet_rank.evaluation.report import Evaluation
+from mmdet_rank.visualization.lrp_components import class_shares, draw_components, error_shares
+from mmdet_rank.visualization.lrp_curves import draw_pr_curves, draw_s_lrp_curves, highlighted
+from mmdet_rank.visualization.lrp_plots import save_lrp_plots
+
+
+def draw_evaluation(categories=5, seed=0):
+    rng = np.random.default_rng(seed)
+    matches = {}
+    for index in range(categories):
+        size = int(rng.integers(5, 40))
+        is_tp = rng.random(size) < 0.6
+        scores = rng.integers(1, 20, size) / 20
+        num_gt = int(is_tp.sum()) + 3
+        matches[f"class {index}"] = MatchedDetections(
+            scores, is_tp, rng.uniform(0.5, 1, size), num_gt
+        )
+    matches["never right"] = MatchedDetections(np.array([0.5]), np.array([False]), np.zeros(1), 2)
+    matches["no truth"] = MatchedDetections(np.array([0.5]), np.array([False]), np.zeros(1), 0)
+    return Evaluation(tau=0.5, matches={"all": matches})
+
+
+@pytest.mark.parametrize("tau", [0.5, 0.75])
+def test_shares_add_up_to_lrp(tau):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        num_tp, num_fp, num_fn = rng.integers(0, 10, 3)
+        if num_tp + num_fn == 0:
+            continue
+        loc_error = rng.uniform(0, (1 - tau) * num_tp) if num_tp else 0.0
+        error = lrp_from_counts(num_tp, num_fp, num_fn, loc_error, tau=tau)
+        if num_tp == 0:
+            continue
+        shares = error_shares(error.loc, error.fp, error.fn, tau)
+        assert sum(shares) == pytest.approx(error.lrp)
+        total = num_tp + num_fp + num_fn
+        assert shares.fp == pytest.approx(num_fp / total)
+        assert shares.fn == pytest.approx(num_fn / total)
+    assert error_shares(None, None, 1.0) == (0.0, 0.0, 1.0)
+    assert error_shares(None, 1.0, None) == (0.0, 1.0, 0.0)
+
+
+def test_bars_are_the_report():
+    evaluation = draw_evaluation()
+    report = evaluation.report()
+    shares = class_shares(report)
+    for name, values in report["per_class"].items():
+        assert sum(shares[name]) == pytest.approx(values["oLRP"])
+    axes = draw_components(report).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[0] == "never right"
+    assert "no truth" not in names
+    ends = [
+        max(p.get_x() + p.get_width() for p in axes.patches if round(p.get_y() + 0.4) == row)
+        for row in range(len(names))
+    ]
+    expected = [100 * report["per_class"][name]["oLRP"] for name in names]
+    np.testing.assert_allclose(ends, expected)
+
+
+def test_s_lrp_curve_is_drawn_for_thresholds_between_scores_too():
+    evaluation = draw_evaluation()
+    figure = draw_s_lrp_curves(evaluation)
+    names = highlighted(evaluation)
+    axes = figure.axes[3]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    optimal = evaluation.optimal()
+    for name in names[:-1]:
+        line = lines[name]
+        x, y = line.get_data()
+        assert (np.diff(x) < 0).all()
+        assert line.get_drawstyle() == "steps-post"
+        # After the score x[i], in descending order, comes the step of y[i] that ends at x[i + 1].
+        middle = (x[0] + x[1]) / 2
+        matched = evaluation.matches["all"][name]
+        assert lrp_at_threshold(*matched, threshold=middle).lrp == pytest.approx(y[0])
+        assert y.min() == pytest.approx(optimal[name].lrp)
+
+
+def test_pr_curve_passes_through_the_optimum():
+    evaluation = draw_evaluation()
+    axes = draw_pr_curves(evaluation).axes[0]
+    crosses = [line.get_xydata()[0] for line in axes.get_lines() if line.get_marker() == "x"]
+    points = [
+        (1 - v.fn, 1 - v.fp) for v in evaluation.optimal().values() if v.threshold == v.threshold
+    ]
+    for cross in crosses:
+        assert min(np.abs(np.array(points) - cross).sum(axis=1)) < 1e-12
+    assert len(crosses) == 5
+
+
+@pytest.mark.parametrize("categories", [0, 1, 100])
+def test_any_number_of_categories(categories, tmp_path):
+    paths = save_lrp_plots(tmp_path / "plots", draw_evaluation(categories))
+    assert [path.name for path in paths] == [
+        "overview.png",
+        "s_lrp.png",
+        "pr.png",
+        "components.png",
+    ]
+    assert len(list((tmp_path / "plots").iterdir())) == 4
