@@ -46,7 +46,7 @@ def find(config, key):
 def without_init_cfg(config):
     """The model config without pretrained weights (a checkpoint or a 'Pretrained' init_cfg)."""
     if isinstance(config, (list, tuple)):
-        return [without_init_cfg(value) for value in config]
+        return type(config)(without_init_cfg(value) for value in config)
     if not isinstance(config, dict):
         return config
     return {
