@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -57,7 +58,8 @@ def read_checkpoint(filename: str, map_location: Any = "cpu", *, trust: bool = F
         torch.serialization.add_safe_globals(_harmless_types())
         return torch.load(path, map_location=map_location, weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError) as error:
-        if not _is_whole(path):
+        old_format = isinstance(error, UnpicklingError) and _is_of_old_format(path)
+        if not (_is_whole(path) or old_format):
             raise UserError(
                 f"Expected a checkpoint, but {filename} is none, or not whole "
                 f"({path.stat().st_size} bytes); take another, or copy it again"
@@ -186,6 +188,13 @@ def _is_whole(path: Path) -> bool:
     The directory of an archive is its last part, so a file cut short does not have it.
     """
     return zipfile.is_zipfile(path)
+
+
+def _is_of_old_format(path: Path) -> bool:
+    """Tell whether a file begins as torch saved before 1.6, as published checkpoints do."""
+    magic = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,124 @@
+"""Turn a checkpoint of the RankSortLoss or aLRPLoss repository into one of this package.
+
+The published checkpoints were written by MMDetection 1 and 2. The new file has the weights and
+the class names, is loaded by tools/test.py and by load_from, and has all tensors of the config's
+model and no others; if that is impossible, no file is written. Optimizer states stay behind.
+
+Example:
+    python tools/convert_checkpoint.py configs/rank_sort/rs-atss_r50_fpn_4xb4-1x_coco.py \
+        rs_atss_r50.pth work_dirs/rs-atss_r50.pth
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmdet_rank.cli.checkpoints import read_checkpoint
+from mmdet_rank.cli.config import load_config, parse_arguments
+from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
+from mmdet_rank.convert import Conversion, convert_state_dict
+from mmdet_rank.evaluation.files import written_whole
+from mmdet_rank.version import __version__
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Convert a checkpoint.
+
+    Args:
+        argv: Command line. Default: that of the program.
+
+    Returns:
+        The exit code.
+    """
+    return run_tool(lambda: _convert(argv))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config of the same detector in this package")
+    parser.add_argument("old", help="checkpoint of MMDetection 1 or 2")
+    parser.add_argument("new", help="where the converted checkpoint goes")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="settings that override the config, such as model.bbox_head.num_classes=4",
+    )
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="also read checkpoints that hold more than weights, which runs code from the file",
+    )
+    parser.set_defaults(work_dir=None, launcher="none")
+    return parser
+
+
+def _convert(argv: list[str] | None) -> None:
+    args = parse_arguments(_parser(), argv)
+    old, new = Path(args.old), Path(args.new)
+    if new.exists() and old.exists() and new.samefile(old):
+        raise UserError(f"Expected another file to write to than {args.old}; name a new one")
+    if new.is_dir():
+        raise UserError(f"Expected a file to write to, but {args.new} is a folder; add a name")
+    cfg = load_config(args)
+    checkpoint = read_checkpoint(args.old, trust=args.trust_checkpoint)
+    state_dict = _state_dict(checkpoint, args.old)
+    init_default_scope(cfg.default_scope)
+    with explained(f"The model of {args.config} cannot be built"):
+        model = MODELS.build(cfg.model)
+    with refused_input():
+        conversion = convert_state_dict(state_dict, model)
+    model.load_state_dict(conversion.state_dict, strict=True)
+    with refused_input(), written_whole(new) as temporary:
+        torch.save(_checkpoint(model, checkpoint, old.name), temporary)
+    print(_summary(conversion))
+    print(f"wrote {args.new}")
+
+
+def _state_dict(checkpoint: Any, name: str) -> Mapping[str, torch.Tensor]:
+    state_dict = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(state_dict, Mapping) or not any(map(torch.is_tensor, state_dict.values())):
+        raise UserError(
+            f"Expected a checkpoint with a state_dict, but {name} has none; take the .pth file "
+            "that training wrote"
+        )
+    return state_dict
+
+
+def _checkpoint(model: nn.Module, old: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What MMEngine reads: weights, and the class names that the old file has."""
+    meta: dict[str, Any] = {"converted_from": name, "mmdet_rank_version": __version__}
+    old_meta = old.get("meta") or {}
+    if classes := old_meta.get("CLASSES"):
+        meta["dataset_meta"] = {"classes": tuple(classes)}
+    for key in ("epoch", "iter", "mmdet_version"):
+        if key in old_meta:
+            meta[f"old_{key}"] = old_meta[key]
+    return {"meta": meta, "state_dict": model.state_dict()}
+
+
+def _summary(conversion: Conversion) -> str:
+    kept = len(conversion.state_dict) - len(conversion.filled)
+    lines = [f"{kept} tensors, of which {len(conversion.renamed)} have a new name"]
+    lines += [
+        f"left out {number} tensors of {part}, which this model does not have"
+        for part, number in conversion.dropped.items()
+    ]
+    balances = [name for name in conversion.filled if name.endswith(".factor")]
+    if balances:
+        lines.append(
+            f"the self-balance factor was not saved then and starts anew: {', '.join(balances)}"
+        )
+    return "\n".join(lines)
