@@ -34,6 +34,9 @@ SETTINGS = {
     "rank_sort/rs-faster-rcnn_r101-dcn_fpn_4xb4-ms-480-960-3x_coco.py": row(THREE_X, WIDE),
     "rank_sort/rs-faster-rcnn_r101-dcn_fpn-carafe_4xb4-ms-480-960-3x_coco.py": row(THREE_X, WIDE),
     "rank_sort/rs-faster-rcnn_x101-64x4d-dcn_fpn_4xb4-ms-480-960-3x_coco.py": row(THREE_X, WIDE),
+    "rank_sort/rs-faster-rcnn_r50_fpn_4xb8-ssd-500-100e_coco.py": row(
+        HUNDRED, [(512, 512)], lr=0.024, batch=32
+    ),
     "rank_sort/rs-cascade-rcnn_r50_fpn_4xb4-1x_coco.py": row(ONE_X),
     "rank_sort/rs-cascade-rcnn_r50_fpn_4xb4-1x-fast_coco.py": row(ONE_X, score_thr=0.4),
     "rank_sort/rs-mask-rcnn_r50_fpn_4xb4-1x_coco.py": row(ONE_X),
@@ -49,6 +52,7 @@ SETTINGS = {
     "rank_sort/rs-mask-rcnn_r50_fpn_sample1e-3_4xb4-ms-1x-fast_lvis-v1.py": row(
         ONE_X, NARROW, score_thr=0.6
     ),
+    "alrp/alrp-faster-rcnn_r50_fpn_4xb4-1x_coco.py": row(ONE_X, lr=0.009),
     "alrp/alrp-faster-rcnn_r50_fpn_4xb8-ssd-500-100e_coco.py": row(HUNDRED, [(512, 512)], batch=32),
 }
 
@@ -81,6 +85,7 @@ BUILT = [
     "rank_sort/rs-mask-rcnn_r50_fpn_sample1e-3_4xb4-ms-1x_lvis-v1.py",
     "rank_sort/rs-mask-rcnn_r101-dcn_fpn-carafe_4xb4-ms-480-960-3x_coco.py",
     "rank_sort/rs-mask-rcnn_x101-64x4d-dcn_fpn-carafe_4xb4-ms-480-960-3x_coco.py",
+    "alrp/alrp-faster-rcnn_r50_fpn_4xb4-1x_coco.py": row(ONE_X, lr=0.009),
     "alrp/alrp-faster-rcnn_r50_fpn_4xb8-ssd-500-100e_coco.py",
 ]
 DIGITS = [
