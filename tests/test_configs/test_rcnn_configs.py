@@ -85,7 +85,6 @@ BUILT = [
     "rank_sort/rs-mask-rcnn_r50_fpn_sample1e-3_4xb4-ms-1x_lvis-v1.py",
     "rank_sort/rs-mask-rcnn_r101-dcn_fpn-carafe_4xb4-ms-480-960-3x_coco.py",
     "rank_sort/rs-mask-rcnn_x101-64x4d-dcn_fpn-carafe_4xb4-ms-480-960-3x_coco.py",
-    "alrp/alrp-faster-rcnn_r50_fpn_4xb4-1x_coco.py": row(ONE_X, lr=0.009),
     "alrp/alrp-faster-rcnn_r50_fpn_4xb8-ssd-500-100e_coco.py",
 ]
 DIGITS = [
