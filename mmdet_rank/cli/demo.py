@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -48,7 +49,11 @@ def main(root: Path, argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    return run_tool(lambda: demo(root, argv))
+    try:
+        return run_tool(lambda: demo(root, argv))
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
+        return 130
 
 
 def demo(root: Path, argv: list[str] | None = None) -> None:
@@ -77,7 +82,9 @@ def make_parser(root: Path) -> argparse.ArgumentParser:
         description="Make the digits data set, train a detector on it, evaluate it, draw pictures.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--config", default=str(root / CONFIG), help="config of the detector")
+    parser.add_argument(
+        "--config", default=os.path.relpath(root / CONFIG), help="config of the detector"
+    )
     parser.add_argument("--work-dir", default="work_dirs/demo", help="folder of the results")
     parser.add_argument("--train", type=int, default=default.train, help="training images")
     parser.add_argument("--val", type=int, default=default.val, help="validation images")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -27,6 +28,7 @@ def run_quietly(command: Sequence[str], log: Path) -> None:
     Raises:
         UserError: The command failed; the message has the end of its output.
     """
+    _show(command, log)
     for _ in _polled(command, log):
         pass
 
@@ -45,6 +47,7 @@ def run_training(command: Sequence[str], log: Path, epochs: int) -> Iterator[flo
     Raises:
         UserError: The command failed; the message has the end of its output.
     """
+    _show(command, log)
     position = log.stat().st_size if log.is_file() else 0
     latest = time.perf_counter()
     with tqdm(unit="iteration", desc="training", mininterval=0) as bar:
@@ -55,9 +58,14 @@ def run_training(command: Sequence[str], log: Path, epochs: int) -> Iterator[flo
             latest = now
 
 
+def _show(command: Sequence[str], log: Path) -> None:
+    """Print a command as a user would type it."""
+    script = os.path.relpath(command[1])
+    print(f"$ python {' '.join([script, *command[2:]])}\n  (its output: {log})", flush=True)
+
+
 def _polled(command: Sequence[str], log: Path) -> Iterator[None]:
     """Run a command, yielding every now and then, and once more when it has ended well."""
-    print(f"$ {' '.join(['python', *command[1:]])}\n  (its output: {log})", flush=True)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
