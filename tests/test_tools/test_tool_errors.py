@@ -155,10 +155,13 @@ def test_auto_scale_lr_without_base(capsys, tiny):
 
 
 def test_other_batch_size_warns_unless_scaled(capsys, tiny):
-    config, _ = tiny
+    _, data = tiny
     options = ("--cfg-options", "auto_scale_lr.base_batch_size=8")
     for flags, warned in ((), True), (("--auto-scale-lr",), False):
-        work_dir = config.parent / f"warned_{warned}"
+        # MMEngine shares the logger of runs of one name that start in the same second.
+        name = f"warned_{warned}"
+        config = tiny_detection.write_config(data.parent, data, epochs=1, name=f"{name}.py")
+        work_dir = data.parent / name
         arguments = [str(config), "--work-dir", str(work_dir), *flags, *options]
         assert train_tool.main(arguments) == 0
         (log,) = work_dir.glob("*/*.log")
