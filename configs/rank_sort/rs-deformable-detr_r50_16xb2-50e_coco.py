@@ -1,0 +1,17 @@
+_base_ = [
+    'mmdet::deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    '../_base_/rank_runtime.py',
+]
+
+# Matching, schedule and learning rate are those of Deformable DETR; of the weights of its losses
+# only the ratio of L1 and GIoU matters here.
+model = dict(
+    bbox_head=dict(
+        type='RankDeformableDETRHead',
+        loss_cls=dict(_delete_=True, type='RankSortLoss', delta=0.5),
+    )
+)
+
+val_evaluator = dict(type='CocoLRPMetric')
+test_evaluator = val_evaluator
+auto_scale_lr = dict(enable=False, base_batch_size=32)
