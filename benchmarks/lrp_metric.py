@@ -20,13 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import mmdet
 import numpy as np
-import pycocotools
 import torch
 from mmdet.datasets.api_wrappers import COCOeval
 from mmdet.evaluation.metrics import CocoMetric
@@ -181,7 +181,7 @@ def main() -> int:
             "numpy": np.__version__,
             "torch": torch.__version__,
             "mmdet": mmdet.__version__,
-            "pycocotools": getattr(pycocotools, "__version__", "unknown"),
+            "pycocotools": metadata.version("pycocotools"),
             "mmdet_rank": mmdet_rank.__version__,
         },
         "runs": runs,
