@@ -52,7 +52,7 @@ def main(root: Path, argv: list[str] | None = None) -> int:
     try:
         return run_tool(lambda: demo(root, argv))
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last finished epoch.", file=sys.stderr)
+        print("\nInterrupted; the same command goes on after the last epoch.", file=sys.stderr)
         return 130
 
 
