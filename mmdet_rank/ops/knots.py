@@ -10,27 +10,13 @@ running sums of slopes give the adjoint at all N examples. Nothing is approximat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from .grid import KnotGrid
+from .histogram import Histogram
+from .kernels import use_kernels
 from .positives import running_sum
-
-
-@dataclass
-class Histogram:
-    """Examples by interval between knots: interval b is ``[knot b-1, knot b)``, 0 the lowest.
-
-    Attributes:
-        counts: (K + 1,) int64, number of examples.
-        offsets: (K + 1,) wide floats, sum of their distances from the interval's left edge. Not
-            needed for the hard step.
-    """
-
-    counts: Tensor
-    offsets: Tensor
 
 
 class KnotTable:
@@ -53,7 +39,9 @@ class KnotTable:
         self.lower = place[: scores.numel()] + 1
         self.upper = place[scores.numel() :] + 1 if delta > 0 else self.lower
         self.left_edges = torch.cat([self.knots[:1], self.knots])
-        self._grid = KnotGrid(self.knots) if scores.device.type == "cpu" else None
+        self.uses_kernels = dtype == torch.float32 and use_kernels(scores.device)
+        on_cpu = scores.device.type == "cpu" and not self.uses_kernels
+        self._grid = KnotGrid(self.knots) if on_cpu else None
 
     @property
     def num_intervals(self) -> int:
@@ -73,32 +61,36 @@ class KnotTable:
             interval = torch.searchsorted(self.knots, points, right=True, out_int32=True)
         return interval, points - self.left_edges.index_select(0, interval)
 
-    def count(self, histogram: Histogram) -> Tensor:
-        """``sum_j H(x_j - s_i)`` for every score i: (P,) wide floats."""
-        counts = histogram.counts.to(self.scores.dtype)
-        running = running_sum(counts)
-        total = running[-1]
-        above = total - running[self.upper]
+    def count(self, histogram: Histogram) -> tuple[Tensor, Tensor]:
+        """``sum_j H(x_j - s_i)`` for every score i.
+
+        Returns:
+            The sums, (P,) wide floats, and whether any example counts for score i at all, (P,)
+            bool, decided on integers.
+        """
+        if self.uses_kernels:
+            from .kernels.sums import count
+
+            return count(self, histogram)
+        running = running_sum(histogram.counts)
+        above = running[-1] - running[self.upper]
+        inside = running[self.upper] - running[self.lower]
+        reached = above + inside > 0
+        above, inside = above.to(self.scores.dtype), inside.to(self.scores.dtype)
         if self.delta == 0:
-            return above
+            return above, reached
         # Scores measured from the knots' middle: a shift of all logits changes no digit.
         center = self.scores.mean()
         left = self.left_edges.to(self.scores.dtype) - center
-        moments = histogram.offsets + counts * left
+        moments = histogram.offsets + histogram.counts * left
         # Neither outer interval is ever in a linear part, and theirs may hold anything.
         moments[0] = 0
         moments[-1] = 0
         moments = running_sum(moments)
-        inside = running[self.upper] - running[self.lower]
         moment = moments[self.upper] - moments[self.lower]
         start = self.scores - self.delta - center
         partial = (moment - start * inside) / (2 * self.delta)
-        return above + torch.minimum(partial.clamp(min=0), inside)
-
-    def reached(self, histogram: Histogram) -> Tensor:
-        """Whether any example counts for score i at all: (P,) bool, decided on integers."""
-        running = running_sum(histogram.counts)
-        return running[-1] > running[self.lower]
+        return above + torch.minimum(partial.clamp(min=0), inside), reached
 
     def spread(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Tables of ``x -> sum_i w_i H(x - s_i)``: its value at each left edge, and its slope.
@@ -107,9 +99,13 @@ class KnotTable:
             weights: (P,) wide floats, one per score.
 
         Returns:
-            Values and slopes, (K + 1,) each: at a point with interval b and distance d from the
-            left edge, the sum is ``values[b] + slopes[b] * d``.
+            Values and slopes, floats, (K + 1,) each: at a point with interval b and distance d
+            from the left edge, the sum is ``values[b] + slopes[b] * d``.
         """
+        if self.uses_kernels:
+            from .kernels.sums import spread
+
+            return spread(self, weights)
         change = weights.new_zeros(self.num_intervals + 1)
         if self.delta == 0:
             values = change.scatter_(0, self.lower, weights).cumsum(0)[:-1]

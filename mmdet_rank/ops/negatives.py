@@ -5,11 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .knots import Histogram, KnotTable
+from .histogram import Histogram
+from .knots import KnotTable
 
 # Examples per step on a CPU: the temporaries of one step stay in its cache, and bounded memory
 # is what lets 20 million logits through.
 _CHUNK = 1 << 16
+
+
+def locate_negatives(logits: Tensor, targets: Tensor, table: KnotTable) -> LocatedNegatives:
+    """The negatives of a batch among the knots of its positives, by kernels where there are."""
+    if table.uses_kernels:
+        from .kernels.negatives import CountedNegatives
+
+        return CountedNegatives(logits, targets, table)
+    return LocatedNegatives(logits, targets, table)
 
 
 class LocatedNegatives:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .kernels import use_kernels
+
 # Bits of a label's rank that one step of the walk decides. More bits: fewer but larger steps.
 _BITS = 3
 
@@ -39,6 +41,10 @@ def sums_over_positives(
         >>> sums_over_positives(scores, torch.ones(1, 3), 0.5, labels)
         tensor([[0., 0., 2.]])
     """
+    if use_kernels(scores.device):
+        from .kernels import sums
+
+        return sums.sums_over_positives(scores, weights, delta, labels)
     # All in the order of the logits, in which also the searches for the borders are cheap.
     scores, order = scores.sort()
     weights = weights.index_select(1, order)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .distributed import gather_rows, reduce_histogram, world_size
 from .knots import KnotTable
-from .negatives import LocatedNegatives
+from .negatives import LocatedNegatives, locate_negatives
 from .positives import sums_over_positives
 from .step import step_at_zero, wide_dtype
 
@@ -148,9 +148,9 @@ def rank_examples(
     if columns.shape[1] == 0:
         return None
     table = KnotTable(columns[0], delta, result_dtype(logits))
-    negatives = LocatedNegatives(logits, targets, table)
+    negatives = locate_negatives(logits, targets, table)
     histogram = reduce_histogram(negatives.histogram) if world > 1 else negatives.histogram
-    false_positives = table.count(histogram)
+    false_positives, reached = table.count(histogram)
     # Errors are divided by N_FP: a trace of one, at the very foot of the step, is rounding.
     trace = 10 * torch.finfo(table.knots.dtype).eps
     return Ranking(
@@ -159,7 +159,7 @@ def rank_examples(
         scores=columns[0],
         features=columns[1:],
         false_positives=false_positives,
-        outranked=table.reached(histogram) & (false_positives > trace),
+        outranked=reached & (false_positives > trace),
         world=world,
         table=table,
         negatives=negatives,
