@@ -1,0 +1,185 @@
+"""The grid of thesis Table 8.1 on the digits: `python tools/ablation_grid.py`."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmdet_rank.cli.compare import run_once
+from mmdet_rank.cli.errors import UserError, explained, run_tool
+from mmdet_rank.evaluation.coco_files import load_json
+from mmdet_rank.evaluation.files import write_json
+from mmdet_rank.evaluation.report import format_table
+
+CONFIG = "configs/digits/rs-atss_r18_fpn_digits.py"
+#: Rows and columns of the thesis's table; a number is a constant weight of the box loss.
+WEIGHTS = ("none", "centerness", "score", "iou", "ranking")
+BALANCES = ("1", "2", "3", "value", "magnitude")
+#: One table for each, in percent; the last is the rank correlation of scores and IoUs.
+FIGURES = ("AP", "oLRP", "oLRP_Loc", "correlation")
+
+
+def main(root: Path, argv: list[str] | None = None) -> int:
+    """Run the tool.
+
+    Args:
+        root: Folder of the repository, with ``tools/``.
+        argv: Arguments, those of the command line by default.
+
+    Returns:
+        The exit code.
+    """
+    return run_tool(lambda: run_grid(root, argv))
+
+
+def run_grid(root: Path, argv: list[str] | None = None) -> None:
+    """Train and evaluate every cell with every seed, and print one table per figure.
+
+    Raises:
+        UserError: The config does not exist or has no criterion, the work folder has runs of
+            other settings, or a run failed.
+    """
+    args = make_parser().parse_args(argv)
+    config = Path(args.config) if args.config else root / CONFIG
+    check_config(config)
+    work_dir = Path(args.work_dir)
+    keep_settings(work_dir, config, args.epochs, args.cfg_options)
+    cells = {}
+    for weight in args.weights:
+        for balance in args.balances:
+            name = f"{weight}_{balance}"
+            options = [*cell_options(weight, balance), *args.cfg_options]
+            cells[name] = [
+                run_once(root, config, seed, args.epochs, work_dir / name, options)
+                for seed in args.seeds
+            ]
+            if args.out:
+                write_json(args.out, cells)
+    print(tables(cells, args.weights, args.balances))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="ablation_grid.py",
+        description="Train a detector on the digits with every instance weight and every balance "
+        "of the box loss (thesis Table 8.1), and print the tables.",
+    )
+    parser.add_argument("--config", help=f"a config of configs/digits/; default: {CONFIG}")
+    parser.add_argument("--weights", nargs="+", default=list(WEIGHTS), choices=WEIGHTS)
+    parser.add_argument(
+        "--balances",
+        nargs="+",
+        default=list(BALANCES),
+        type=balance_name,
+        metavar="BALANCE",
+        help="value, magnitude, or a constant weight of the box loss; default: "
+        + " ".join(BALANCES),
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=int, help="budget; default: that of the config")
+    parser.add_argument("--work-dir", default="work_dirs/ablation", help="folder of the runs")
+    parser.add_argument("--out", help="JSON file for the figures of every run")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], help="options for all runs, as for tools/train.py"
+    )
+    return parser
+
+
+def balance_name(text: str) -> str:
+    """Check a balance as the command line gives it.
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither a balance nor a positive number.
+    """
+    if text in ("value", "magnitude"):
+        return text
+    try:
+        positive = float(text) > 0
+    except ValueError:
+        positive = False
+    if not positive:
+        raise argparse.ArgumentTypeError(
+            f"expected value, magnitude or a number above 0, but got {text!r}"
+        )
+    return text
+
+
+def cell_options(weight: str, balance: str) -> list[str]:
+    """Config options of a cell of the table.
+
+    Example:
+        >>> cell_options("score", "2")[-1]
+        'model.bbox_head.loss_bbox.loss_weight=2'
+    """
+    constant = balance not in ("value", "magnitude")
+    options = [
+        f"model.bbox_head.criterion.instance_weight={weight}",
+        f"model.bbox_head.criterion.balance={'constant' if constant else balance}",
+    ]
+    return [*options, f"model.bbox_head.loss_bbox.loss_weight={balance}"] if constant else options
+
+
+def check_config(path: Path) -> None:
+    """Check that a config has a head with a criterion.
+
+    Raises:
+        UserError: It does not exist, or its model has no head that ranks.
+    """
+    if not path.is_file():
+        raise UserError(f"Expected a config file, but {path} does not exist")
+    with explained(f"{path} cannot be read"):
+        head = Config.fromfile(path).model.get("bbox_head") or {}
+    if not str(head.get("type", "")).startswith("Rank"):
+        raise UserError(
+            f"Expected a config whose model.bbox_head is a Rank... head, but {path} has "
+            f"{head.get('type')!r}; take one such as {CONFIG}"
+        )
+
+
+def keep_settings(work_dir: Path, config: Path, epochs: int | None, options: list[str]) -> None:
+    """Note the settings of the runs in their folder, for finished runs are not repeated.
+
+    Raises:
+        UserError: The folder has runs of other settings.
+    """
+    settings = {"config": config.name, "epochs": epochs, "cfg_options": options}
+    file = work_dir / "settings.json"
+    if file.is_file() and (found := load_json(file)) != settings:
+        raise UserError(
+            f"Expected runs with {settings} in {work_dir}, but those there have {found}; give "
+            "another --work-dir, or delete that one"
+        )
+    work_dir.mkdir(parents=True, exist_ok=True)
+    write_json(file, settings)
+
+
+def tables(cells: dict[str, list[dict]], weights: Sequence[str], balances: Sequence[str]) -> str:
+    """Means over the seeds in percent, with the standard deviation of several: one table a figure.
+
+    Args:
+        cells: Runs by ``WEIGHT_BALANCE``.
+        weights: Rows.
+        balances: Columns.
+    """
+    header = ["instance weight", *(f"constant {b}" if b[0].isdigit() else b for b in balances)]
+    parts = []
+    for figure in FIGURES:
+        rows = [
+            [weight, *(_mean(cells[f"{weight}_{b}"], figure) for b in balances)]
+            for weight in weights
+        ]
+        parts.append(f"{figure} (percent)\n{format_table(header, rows)}")
+    return "\n\n".join(parts)
+
+
+def _mean(runs: list[dict], figure: str) -> str:
+    if any(run[figure] is None for run in runs):
+        return "-"
+    values = [100 * run[figure] for run in runs]
+    text = f"{statistics.fmean(values):.1f}"
+    return f"{text} ± {statistics.stdev(values):.1f}" if len(values) > 1 else text
