@@ -36,7 +36,9 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["mmdet_rank", "mmdet_rank.*"]),
     python_requires=">=3.10",
+    # Each requirement has its reason beside it in requirements/runtime.txt.
     install_requires=read_requirements("runtime"),
+    # lvis: the federated rules of LVIS, for LVISLRPMetric and eval_lrp.py --dataset lvis.
     extras_require={"dev": read_requirements("dev"), "lvis": ["lvis>=0.5.3"]},
     classifiers=[
         "Programming Language :: Python :: 3",
