@@ -1,20 +1,39 @@
-"""Ranking losses as functions on flat tensors. Imports torch alone.
+"""Losses as functions on tensors. Imports torch alone.
 
-The three losses of the thesis share one primitive (``ranking_sums``) and one contract
-(``identity_update``); see ``docs/losses.md`` for what they optimise.
+The three ranking losses of the thesis share one primitive (``KnotTable``) and one contract
+(``identity_update``); see ``docs/losses.md`` for what they optimise. Beside them stand the
+score-based losses that they are compared and combined with.
 """
 
 from .average_lrp import average_lrp_loss
 from .average_precision import average_precision_loss
+from .focal_margin import focal_margin_loss
+from .hybrid_focal_margin import focal_tversky_loss, hybrid_focal_margin_loss, tversky_index
 from .identity_update import attach_gradient, identity_update
 from .rank_sort import rank_sort_loss
+from .reg import (
+    class_distances,
+    inverse_frequency_weights,
+    marginal_logits,
+    refined_generalized_focal_loss,
+    spatial_refinement,
+)
 from .step import unit_step
 
 __all__ = [
     "attach_gradient",
     "average_lrp_loss",
     "average_precision_loss",
+    "class_distances",
+    "focal_margin_loss",
+    "focal_tversky_loss",
+    "hybrid_focal_margin_loss",
     "identity_update",
+    "inverse_frequency_weights",
+    "marginal_logits",
     "rank_sort_loss",
+    "refined_generalized_focal_loss",
+    "spatial_refinement",
+    "tversky_index",
     "unit_step",
 ]
