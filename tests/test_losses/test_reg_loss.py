@@ -1,0 +1,108 @@
+"""REGLoss in MMDetection's call form, and in MMDetection's heads."""
+
+import math
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from synthetic import make_batch, make_features
+
+import mmdet_rank  # noqa: F401
+from mmdet_rank.losses import REGLoss
+from mmdet_rank.ops import refined_generalized_focal_loss
+
+
+def test_call_form():
+    gen = torch.Generator().manual_seed(0)
+    pred, target = torch.randn(6, 3, generator=gen), torch.tensor([0, 1, 2, 3, 3, 0])
+    each = refined_generalized_focal_loss(pred, target)
+    loss = MODELS.build(dict(type="REGLoss", loss_weight=2.0))
+    torch.testing.assert_close(loss(pred, target), 2 * each.mean())
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0, 1.0, 1.0])
+    torch.testing.assert_close(loss(pred, target, weight), 2 * (each * weight).mean())
+    torch.testing.assert_close(
+        loss(pred, target, weight, avg_factor=4.0), 2 * (each * weight).sum() / 4
+    )
+    torch.testing.assert_close(loss(pred, target, reduction_override="none"), 2 * each)
+    torch.testing.assert_close(loss(pred, target, reduction_override="sum"), 2 * each.sum())
+
+
+def test_options_reach_the_function():
+    gen = torch.Generator().manual_seed(0)
+    pred, target = torch.randn(5, 2, generator=gen), torch.tensor([0, 1, 0, 1, 2])
+    distances = 10 * torch.rand(5, 2, generator=gen)
+    options = dict(gamma=1.5, beta=0.5, delta=3.0, near=False, sigma=0.4)
+    loss = REGLoss(class_counts=[30, 10], **options)
+    expected = refined_generalized_focal_loss(
+        pred, target, alpha=[40 / 30, 4.0], distances=distances, **options
+    )
+    torch.testing.assert_close(loss(pred, target, distances=distances), expected.mean())
+
+
+def test_pixels():
+    gen = torch.Generator().manual_seed(0)
+    pred = torch.randn(2, 3, 4, 5, generator=gen)
+    target = torch.randint(3, (2, 4, 5), generator=gen)
+    target[0, 0] = 255
+    loss = REGLoss(use_sigmoid=False, gamma=0.0)
+    expected = torch.nn.functional.cross_entropy(pred, target, ignore_index=255, reduction="none")
+    torch.testing.assert_close(loss(pred, target, reduction_override="none"), expected)
+    distances = torch.full((2, 3, 4, 5), 2.0)
+    refined = REGLoss(use_sigmoid=False, gamma=0.0, delta=2.0)
+    torch.testing.assert_close(
+        refined(pred, target, distances=distances, reduction_override="none"), expected / 2
+    )
+
+
+def test_no_samples():
+    pred = torch.zeros(0, 3, requires_grad=True)
+    loss = REGLoss()(pred, torch.zeros(0, dtype=torch.long))
+    loss.backward()
+    assert loss == 0
+
+
+@pytest.mark.parametrize("name", ["RetinaHead", "ATSSHead"])
+def test_in_a_stock_head(name):
+    torch.manual_seed(0)
+    assigner = dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0)
+    options = dict()
+    if name == "ATSSHead":
+        assigner = dict(type="ATSSAssigner", topk=9)
+        options = dict(norm_cfg=dict(type="GN", num_groups=4), loss_bbox=dict(type="GIoULoss"))
+    head = MODELS.build(
+        dict(
+            type=name, num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1,
+            anchor_generator=dict(type="AnchorGenerator", octave_base_scale=4, ratios=[1.0],
+                                  scales_per_octave=1, strides=[4, 8, 16]),
+            bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
+            loss_cls=dict(type="REGLoss", use_sigmoid=True),
+            train_cfg=dict(assigner=assigner, allowed_border=-1, pos_weight=-1, debug=False),
+            **options,
+        )
+    )  # fmt: skip
+    features = tuple(level.detach() for level in make_features(2))
+    _, samples = make_batch((2, 1), 3)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    values = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        losses = sum(head.loss(features, samples)["loss_cls"])
+        losses.backward()
+        optimizer.step()
+        values.append(losses.item())
+    assert values[-1] < 0.3 * values[0]
+
+
+def test_mistakes():
+    with pytest.raises(ValueError, match="got both"):
+        REGLoss(alpha=[1.0, 2.0], class_counts=[1, 2])
+    with pytest.raises(ValueError, match="reduction"):
+        REGLoss(reduction="median")
+    loss, pred, target = REGLoss(), torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)
+    with pytest.raises(ValueError, match="Expected target of shape"):
+        loss(pred, target[:3])
+    with pytest.raises(ValueError, match="Expected weight of shape"):
+        loss(pred, target, torch.ones(3))
+    with pytest.raises(ValueError, match="Expected distances of shape"):
+        loss(pred, target, distances=torch.ones(4, 3))
+    assert math.isfinite(loss(pred, target).item())
