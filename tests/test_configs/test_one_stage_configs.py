@@ -2,9 +2,13 @@
 
 import functools
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
+from mmdet.utils import register_all_modules
+from mmengine.dataset import Compose
 
 import configs
 from configs import build_model, find, predict, train_step
@@ -241,3 +245,23 @@ def test_model_trains_and_predicts(name):
     assert len(keys) == 1
     (sample,) = predict(model, size=96)
     assert sample.pred_instances.bboxes.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [512, 800])
+def test_augmented_images_have_one_size(size, tmp_path):
+    (name, *_) = [name for name in SETTINGS if SETTINGS[name]["sizes"][0] == (size, size)]
+    register_all_modules()
+    np.random.seed(0)  # noqa: NPY002 (what transforms draw from)
+    picture = np.random.randint(0, 255, (60, 90, 3), dtype=np.uint8)  # noqa: NPY002
+    cv2.imwrite(str(tmp_path / "image.png"), picture)
+    instance = dict(bbox=[20.0, 10.0, 60.0, 50.0], bbox_label=3, ignore_flag=0)
+    pipeline = Compose(load_config(name).train_dataloader.dataset.pipeline)
+    for _ in range(5):
+        data = dict(img_path=str(tmp_path / "image.png"), img_id=0, instances=[dict(instance)])
+        data = pipeline(data | dict(height=60, width=90))
+        assert data["inputs"].shape == (3, size, size)
+        objects = data["data_samples"].gt_instances
+        assert objects.labels.tolist() == [3]
+        boxes = objects.bboxes.tensor
+        assert (boxes >= 0).all()
+        assert (boxes <= size).all()
