@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .eager import run_eagerly
 from .positives import sums_over_positives
 from .ranking import rank_examples, result_dtype, zero_loss
 from .validation import check_inputs
@@ -66,6 +67,13 @@ def average_lrp_loss(
         raise ValueError(
             f"Expected 1-D loc_errors, one per positive, but got shape {tuple(loc_errors.shape)}."
         )
+    return _average_lrp_loss(logits, targets, loc_errors, delta, sync)
+
+
+@run_eagerly
+def _average_lrp_loss(
+    logits: Tensor, targets: Tensor, loc_errors: Tensor, delta: float, sync: bool
+) -> tuple[Tensor, Tensor]:
     dtype = result_dtype(logits)
     ranking = rank_examples(logits, targets, delta, features=loc_errors[None], sync=sync)
     if ranking is None:

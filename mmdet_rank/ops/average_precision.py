@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .eager import run_eagerly
 from .ranking import rank_examples, zero_loss
 from .validation import check_inputs
 
@@ -49,6 +50,13 @@ def average_precision_loss(
         0.1667
     """
     check_inputs(logits, targets, delta, check_finite)
+    return _average_precision_loss(logits, targets, delta, interpolated, sync)
+
+
+@run_eagerly
+def _average_precision_loss(
+    logits: Tensor, targets: Tensor, delta: float, interpolated: bool, sync: bool
+) -> Tensor:
     ranking = rank_examples(logits, targets, delta, sync=sync)
     if ranking is None:
         return zero_loss(logits)

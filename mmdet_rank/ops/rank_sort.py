@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .eager import run_eagerly
 from .positives import sums_over_positives
 from .ranking import Ranking, rank_examples, zero_loss
 from .validation import check_inputs
@@ -58,6 +59,13 @@ def rank_sort_loss(
         [0.075, 0.1667, -0.2417]
     """
     check_inputs(logits, targets, delta, check_finite)
+    return _rank_sort_loss(logits, targets, delta, sync)
+
+
+@run_eagerly
+def _rank_sort_loss(
+    logits: Tensor, targets: Tensor, delta: float, sync: bool
+) -> tuple[Tensor, Tensor]:
     ranking = rank_examples(logits, targets, delta, sync=sync)
     if ranking is None:
         return zero_loss(logits), zero_loss(logits)

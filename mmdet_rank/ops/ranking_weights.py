@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .eager import run_eagerly
 from .positives import sums_over_positives
 from .ranking import rank_examples, result_dtype
 from .validation import check_inputs
 
 
-@torch.no_grad()
 def ranking_weights(
     logits: Tensor, targets: Tensor, *, delta: float = 0.5, sync: bool = False
 ) -> Tensor:
@@ -38,6 +38,12 @@ def ranking_weights(
         tensor([0.6667, 0.1667])
     """
     check_inputs(logits, targets, delta, check_finite=False)
+    return _ranking_weights(logits, targets, delta, sync)
+
+
+@run_eagerly
+@torch.no_grad()
+def _ranking_weights(logits: Tensor, targets: Tensor, delta: float, sync: bool) -> Tensor:
     ranking = rank_examples(logits, targets, delta, sync=sync)
     if ranking is None:
         return logits.new_zeros(0, dtype=result_dtype(logits))
