@@ -7,7 +7,9 @@ step whose results are there is not repeated.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -175,9 +177,12 @@ class Demo:
         """Step 2: train, go on with an interrupted training, or find it finished."""
         _announce(2, f"Training: {self.name}")
         state = self._read_state()
-        if state.get("checkpoint") and Path(state["checkpoint"]).is_file():
-            print(f"Found {state['checkpoint']}, {self._training_time()}")
+        if state.get("checkpoint") and (self.training / state["checkpoint"]).is_file():
+            print(f"Found {self.training / state['checkpoint']}, {self._training_time()}")
             return
+        pointer = self.training / "last_checkpoint"
+        if not pointer.is_file():
+            state["training_seconds"] = 0.0
         command = [
             *(sys.executable, str(self.root / "tools" / "train.py"), str(self.config)),
             *("--work-dir", str(self.training), "--resume"),
@@ -186,10 +191,9 @@ class Demo:
         for seconds in run_training(command, self.training / "console.log", epochs):
             state["training_seconds"] += seconds
             write_json(self.state, state)
-        pointer = self.training / "last_checkpoint"
-        state["checkpoint"] = pointer.read_text().strip()
+        state["checkpoint"] = Path(pointer.read_text().strip()).name
         write_json(self.state, state)
-        print(f"Trained {state['checkpoint']}, {self._training_time()}")
+        print(f"Trained {self.training / state['checkpoint']}, {self._training_time()}")
 
     def evaluate(self) -> None:
         """Step 3: detect on the validation set and compute AP and LRP Error."""
@@ -200,7 +204,8 @@ class Demo:
         prefix = self.report.parent
         command = [
             *(sys.executable, str(self.root / "tools" / "test.py"), str(self.config)),
-            *(self._read_state()["checkpoint"], "--work-dir", str(prefix), "--cfg-options"),
+            str(self.training / self._read_state()["checkpoint"]),
+            *("--work-dir", str(prefix), "--cfg-options"),
             f"test_evaluator.outfile_prefix={prefix / 'detections'}",
             f"test_evaluator.report_prefix={prefix / 'report'}",
         ]
@@ -234,6 +239,10 @@ class Demo:
             save_picture(self.folder / "pictures" / name, picture)
         save_picture(sheet, draw_sheet(list(pictures.values())[:NUM_ON_SHEET]))
         print(f"Wrote {sheet}, {len(pictures)} pictures in {self.folder / 'pictures'}, and {curve}")
+        print(
+            "Drawn are detections above the LRP-optimal threshold of their class. Scores that a "
+            "ranking loss trains order detections; they are no probabilities."
+        )
 
     def table(self) -> str:
         """The results as one table, in percent."""
@@ -264,5 +273,6 @@ def _read_coco(path: Path) -> COCO:
     """Annotations, without what pycocotools prints while it reads them."""
     coco = COCO()
     coco.dataset = json.loads(path.read_text(encoding="utf-8"))
-    coco.createIndex()
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
     return coco

@@ -47,6 +47,8 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
 def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
     """Draw the losses over the iterations and, if there are any, the metrics over the epochs.
 
+    A loss that is balanced against the ranking loss is drawn without its balance.
+
     Args:
         entries: What `read_scalars` returns.
         title: Title of the figure.
@@ -71,10 +73,16 @@ def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
 def _draw_losses(axes: Axes, training: Sequence[Mapping]) -> None:
     names = [name for name in training[0] if name.startswith("loss") or name in _PARTS]
     for name in names:
+        # Balanced by value, a task's loss equals the ranking loss and shows nothing of its own.
+        balance = "balance" + name.removeprefix("loss")
+        balanced = balance in training[0]
         axes.plot(
             [entry["step"] for entry in training],
-            [entry.get(name, float("nan")) for entry in training],
-            label=name,
+            [
+                entry.get(name, float("nan")) / (entry.get(balance, 1.0) or 1.0)
+                for entry in training
+            ],
+            label=f"{name} / {balance}" if balanced else name,
             linestyle="--" if name in _PARTS else "-",
             linewidth=2 if name == "loss" else 1.2,
         )

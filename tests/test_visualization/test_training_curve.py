@@ -41,6 +41,14 @@ def test_losses_are_drawn_over_iterations_and_metrics_over_epochs():
     assert len(draw_training_curve([entry(10)]).axes) == 1
 
 
+def test_a_balanced_loss_is_drawn_without_its_balance():
+    balanced = entry(10, loss_bbox=0.9, balance_bbox=3.0)
+    (axes,) = draw_training_curve([balanced]).axes
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert "loss_bbox" not in lines
+    assert lines["loss_bbox / balance_bbox"].get_ydata() == pytest.approx([0.3])
+
+
 def test_nothing_to_draw_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"scalars\.json but got none"):
         read_scalars(tmp_path)

@@ -31,7 +31,7 @@ class DigitsOptions:
     Example:
         >>> options = DigitsOptions(train=100, val=20, imbalance=8.0)
         >>> [round(share, 3) for share in options.class_shares()][::9]
-        [0.221, 0.028]
+        [0.229, 0.029]
     """
 
     train: int = 2000
