@@ -3,9 +3,7 @@ _base_ = '../models/foveabox_r50_fpn.py'
 
 model = dict(
     backbone=dict(depth=18, frozen_stages=-1, norm_eval=False, init_cfg=None),
-    neck=dict(
-        in_channels=[64, 128, 256, 512], out_channels=64, add_extra_convs=False, num_outs=3
-    ),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=64, add_extra_convs=False, num_outs=3),
     bbox_head=dict(
         num_classes=10,
         in_channels=64,
