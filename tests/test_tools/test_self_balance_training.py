@@ -18,9 +18,10 @@ def data(tmp_path_factory):
     return tiny_detection.write_data(tmp_path_factory.mktemp("tiny"))
 
 
-def write_config(folder, data, **length):
+def write_config(folder, data, name, **length):
+    # Runs of one name that start in the same second would share a logger.
     stock = tiny_detection.write_config(folder, data, **length)
-    config = folder / "alrp.py"
+    config = folder / f"{name}.py"
     config.write_text(
         f"_base_ = '{stock}'\n"
         "model = dict(bbox_head=dict(type='RankRetinaHead', reg_decoded_bbox=True,\n"
@@ -49,7 +50,7 @@ def scalars(work_dir):
 
 def test_period_is_the_length_of_the_loader(tmp_path, data):
     # Six images in batches of two: three iterations an epoch.
-    config = write_config(tmp_path, data, epochs=2)
+    config = write_config(tmp_path, data, "alrp_period", epochs=2)
     assert run(config, tmp_path / "work") == 0
     logged = scalars(tmp_path / "work")
     factors = [entry["balance_bbox"] for entry in logged]
@@ -65,7 +66,7 @@ def test_period_is_the_length_of_the_loader(tmp_path, data):
 
 
 def test_resumed_in_mid_epoch(tmp_path, data):
-    config = write_config(tmp_path, data, iterations=7)
+    config = write_config(tmp_path, data, "alrp_resumed", iterations=7)
     assert run(config, tmp_path / "whole") == 0
     middle = tmp_path / "whole" / "iter_4.pth"
     assert run(config, tmp_path / "resumed", "--resume", str(middle)) == 0
