@@ -180,6 +180,7 @@ def main(argv=None):
     parser.add_argument("--preset", nargs="+", choices=sorted(PRESETS))
     parser.add_argument("--size", type=int, default=100_000, help="logits of the checks")
     parser.add_argument("--seconds", type=float, default=3.0, help="time budget of each peer")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     args = parser.parse_args(argv)
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         print("No CUDA device is available; use --device cpu.", file=sys.stderr)
@@ -191,7 +192,9 @@ def main(argv=None):
     presets = args.preset or ["detectors", "scaling", "positives"]
     on_gpu = device.type == "cuda"
     kernels = profile(device, PRESETS["rs-atss"][0]) if on_gpu else []
-    report = ranking_losses.run(presets, device, seconds=args.seconds)
+    report = ranking_losses.run(
+        presets, device, seconds=args.seconds, with_memory=not args.no_memory
+    )
     report.update(
         correctness=correctness,
         behaviour=behaviour,

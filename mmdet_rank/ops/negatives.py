@@ -36,10 +36,8 @@ class LocatedNegatives:
     """
 
     def __init__(self, logits: Tensor, targets: Tensor, table: KnotTable) -> None:
-        # On a CPU it pays to drop at once what lies below all knots, most negatives of a trained
-        # model; elsewhere a selection would make the host wait for its size.
-        self._select = logits.device.type == "cpu"
-        self._step = _CHUNK if self._select else max(logits.numel(), 1)
+        on_cpu = logits.device.type == "cpu"
+        self._step = _CHUNK if on_cpu else max(logits.numel(), 1)
         counts = torch.zeros(table.num_intervals, dtype=torch.int64, device=logits.device)
         offsets = torch.zeros(table.num_intervals, dtype=table.scores.dtype, device=logits.device)
         self._chunks = []
@@ -47,12 +45,15 @@ class LocatedNegatives:
             logits.split(self._step), (targets == 0).split(self._step), strict=True
         ):
             chunk = chunk.to(table.knots.dtype)
+            kept = is_negative & (chunk >= table.knots[0])
             place = None
-            if self._select:
-                place = ((chunk >= table.knots[0]) & is_negative).nonzero().squeeze(1)
+            # What lies below all knots, most of a trained model's negatives, is dropped at once,
+            # unless it is too little; other devices would make the host wait for its number.
+            if on_cpu and 16 * kept.count_nonzero() < 15 * kept.numel():
+                place = kept.nonzero().squeeze(1)
                 chunk = chunk.index_select(0, place)
             else:
-                chunk = chunk.masked_fill(~is_negative, -torch.inf)
+                chunk = chunk.masked_fill(~kept, -torch.inf)
             interval, distance = table.locate(chunk)
             counts += torch.bincount(interval, minlength=table.num_intervals)
             if table.delta > 0:
