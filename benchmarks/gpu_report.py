@@ -191,10 +191,9 @@ def main(argv=None):
     behaviour = check_behaviour(device, args.size)
     presets = args.preset or ["detectors", "scaling", "positives"]
     on_gpu = device.type == "cuda"
+    memory_of = () if args.no_memory else (*ranking_losses.LOSSES, "sort")
     kernels = profile(device, PRESETS["rs-atss"][0]) if on_gpu else []
-    report = ranking_losses.run(
-        presets, device, seconds=args.seconds, with_memory=not args.no_memory
-    )
+    report = ranking_losses.run(presets, device, seconds=args.seconds, memory_of=memory_of)
     report.update(
         correctness=correctness,
         behaviour=behaviour,
