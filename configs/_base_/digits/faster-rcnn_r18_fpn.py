@@ -18,5 +18,6 @@ model = dict(
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=128))
     ),
-    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
+    # score_thr: see ./atss_r18_fpn.py.
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200), rcnn=dict(score_thr=0.0)),
 )

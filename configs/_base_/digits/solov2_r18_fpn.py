@@ -51,9 +51,9 @@ model = dict(
     ),
     test_cfg=dict(
         nms_pre=500,
-        score_thr=0.05,
+        score_thr=0.005,
         mask_thr=0.5,
-        filter_thr=0.05,
+        filter_thr=0.005,
         kernel='gaussian',
         sigma=2.0,
         max_per_img=100,
