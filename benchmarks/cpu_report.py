@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -15,7 +16,14 @@ import sys
 from pathlib import Path
 
 from plot import draw_all
-from tables import fill, losses_table, provenance, training_table
+from tables import (
+    errors_table,
+    fill,
+    memory_table,
+    provenance,
+    times_table,
+    training_table,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
@@ -31,7 +39,7 @@ RUNS = {
         *("--memory", *_MEMORY),
     ],
     "ranking_cpu_2_threads": [
-        *("ranking_losses.py", "--preset", "cpu", "--threads", "2", "--seconds", "0.7"),
+        *("ranking_losses.py", "--preset", "cpu", "--threads", "2", "--seconds", "0.4"),
         "--no-memory",
     ],
     "training_cpu": ["training_step.py", "--set", "digits", "--threads", "2", "--seconds", "12"],
@@ -39,14 +47,13 @@ RUNS = {
 
 
 def measure(name):
-    """Run one benchmark and return its report."""
+    """Run one benchmark, which writes its report."""
     script, *arguments = RUNS[name]
     out = RESULTS / f"{name}.json"
     command = [sys.executable, f"benchmarks/{script}", *arguments, "--out", str(out)]
     threads = arguments[arguments.index("--threads") + 1]
     environment = {**os.environ, "OMP_NUM_THREADS": threads}
     subprocess.run(command, cwd=ROOT, check=True, env=environment)
-    return json.loads((ROOT / out).read_text())
 
 
 def growth(report):
@@ -59,27 +66,63 @@ def growth(report):
     )
 
 
-def main():
-    """Entry point; returns the exit code."""
-    reports = {name: measure(name) for name in RUNS}
+def by_logits(result):
+    """Heading of the column of a kind of logits."""
+    return result["logits"]
+
+
+def by_number(result):
+    """Heading of the column of a number of logits."""
+    return f"N = {result['num_logits']:,}"
+
+
+def by_positives(result):
+    """Heading of the column of a number of positives."""
+    return f"P = {result['num_positives']:,}"
+
+
+def blocks_of(reports):
+    """What stands between the marks of the document."""
     cpu, two = reports["ranking_cpu"], reports["ranking_cpu_2_threads"]
-    draw_all(cpu, ROOT / "docs" / "img" / "ranking_cpu")
     scaling = [f"n-{size}m" for size in (1, 4, 20)]
     positives = [f"p-{count}" for count in (100, 300, 1000, 3000, 10_000)]
-    paths = {name: RESULTS / f"{name}.json" for name in RUNS}
-    blocks = {
-        "cpu": f"{losses_table(cpu, ['cpu'])}\n\n{provenance(cpu, paths['ranking_cpu'])}",
-        "scaling": f"{losses_table(cpu, scaling)}\n\n{growth(cpu)}",
-        "positives": losses_table(cpu, positives),
-        "two threads": (
-            f"{losses_table(two, ['cpu'])}\n\n{provenance(two, paths['ranking_cpu_2_threads'])}"
-        ),
-        "training": (
-            f"{training_table(reports['training_cpu'])}\n\n"
-            f"{provenance(reports['training_cpu'], paths['training_cpu'])}"
-        ),
+    source = {
+        name: provenance(report, RESULTS / f"{name}.json") for name, report in reports.items()
     }
-    fill(DOCUMENT, blocks)
+    tables = {
+        "cpu": [
+            times_table(cpu, ["cpu"], by_logits),
+            errors_table(cpu, ["cpu"], by_logits),
+            memory_table(cpu, ["cpu"], by_logits),
+            source["ranking_cpu"],
+        ],
+        "two threads": [
+            times_table(two, ["cpu"], by_logits),
+            source["ranking_cpu_2_threads"],
+        ],
+        "scaling": [
+            times_table(cpu, scaling, by_number),
+            growth(cpu),
+            memory_table(cpu, scaling, by_number),
+        ],
+        "positives": [times_table(cpu, positives, by_positives, with_ratios=False)],
+        "training": [training_table(reports["training_cpu"]), source["training_cpu"]],
+    }
+    return {name: "\n\n".join(parts) for name, parts in tables.items()}
+
+
+def main(argv=None):
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", action="store_true", help="only write the page again")
+    args = parser.parse_args(argv)
+    for name in () if args.keep else RUNS:
+        measure(name)
+    reports = {name: json.loads((ROOT / RESULTS / f"{name}.json").read_text()) for name in RUNS}
+    draw_all(reports["ranking_cpu"], ROOT / "docs" / "img" / "ranking_cpu")
+    fill(DOCUMENT, blocks_of(reports))
     return 0
 
 

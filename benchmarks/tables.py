@@ -31,31 +31,72 @@ def provenance(report, path):
     )
 
 
-def losses_table(report, presets):
-    """Time, ratio, memory and error of all losses on some presets."""
+def times_table(report, presets, heading, with_ratios=True):
+    """Median milliseconds (and quartiles), one row per loss, one column per problem.
+
+    Args:
+        report: Of ``ranking_losses.run``.
+        presets: Names of the presets that make the columns.
+        heading: Function from a result to its column's heading.
+        with_ratios: Whether to say how many times ours each is.
+    """
+    results = [result for result in report["results"] if result["preset"] in presets]
+    names = [name for result in results for name in result["rows"]]
     rows = []
-    for result in report["results"]:
-        if result["preset"] not in presets:
-            continue
-        for name, row in result["rows"].items():
-            wall, peak = row["wall_s"], row.get("peak_per_logits")
-            low, high = wall["quartiles"]
-            error = row["gradient_error"]
-            rows.append(
-                [
-                    f"{result['preset']}, {result['logits']}",
-                    f"{result['num_positives']:,}",
-                    f"{result['num_logits']:,}",
-                    name,
-                    f"{1000 * wall['median']:.2f}",
-                    f"{1000 * low:.2f} - {1000 * high:.2f}",
-                    f"{row['times_ours']:.2f}",
-                    "" if peak is None else f"{peak:.1f}",
-                    "" if error is None else f"{error:.1e}",
-                ]
-            )
-    header = ["preset, logits", "P", "N", "loss", "median ms", "quartiles", "x ours"]
-    return markdown([*header, "peak / logits", "gradient error"], rows)
+    for name in dict.fromkeys(names):
+        cells = [_time_cell(result["rows"].get(name), with_ratios) for result in results]
+        rows.append([name, *cells])
+    return markdown(["loss, ms", *(heading(result) for result in results)], rows)
+
+
+def _time_cell(row, with_ratio):
+    if row is None:
+        return "not run"
+    low, middle, high = (
+        _three_digits(1000 * value)
+        for value in (
+            row["wall_s"]["quartiles"][0],
+            row["wall_s"]["median"],
+            row["wall_s"]["quartiles"][1],
+        )
+    )
+    ratio = f", {row['times_ours']:.2f} x" if with_ratio and row["times_ours"] != 1 else ""
+    return f"{middle} ({low} - {high}){ratio}"
+
+
+def _three_digits(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def memory_table(report, presets, heading):
+    """Peak memory beyond the inputs as a multiple of the logits' bytes, likewise."""
+    results = [result for result in report["results"] if result["preset"] in presets]
+    names = [
+        name
+        for result in results
+        for name, row in result["rows"].items()
+        if row.get("peak_per_logits") is not None
+    ]
+    rows = []
+    for name in dict.fromkeys(names):
+        values = [result["rows"].get(name, {}).get("peak_per_logits") for result in results]
+        rows.append([name, *("" if value is None else f"{value:.1f}" for value in values)])
+    return markdown(["peak memory / logits", *(heading(result) for result in results)], rows)
+
+
+def errors_table(report, presets, heading):
+    """Relative error of the gradient, likewise."""
+    results = [
+        result
+        for result in report["results"]
+        if result["preset"] in presets and result["rows"]["ours"]["gradient_error"] is not None
+    ]
+    names = [name for name, row in results[0]["rows"].items() if row["gradient_error"] is not None]
+    rows = [
+        [name, *(f"{result['rows'][name]['gradient_error']:.1e}" for result in results)]
+        for name in names
+    ]
+    return markdown(["gradient error", *(heading(result) for result in results)], rows)
 
 
 def training_table(report):
