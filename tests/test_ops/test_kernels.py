@@ -18,35 +18,28 @@ from mmdet_rank.ops.negatives import LocatedNegatives, locate_negatives
 from mmdet_rank.ops.positives import sums_over_positives
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICES = [
-    pytest.param(
-        "cpu", marks=pytest.mark.skipif(not INTERPRETED, reason="the interpreter is not on")
-    ),
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-        ],
-    ),
-]
-pytestmark = pytest.mark.parametrize("device", DEVICES)
-CASES = 40 if INTERPRETED else 1000
+if INTERPRETED:
+    device = torch.device("cpu")
+elif torch.cuda.is_available():
+    device = torch.device("cuda")
+    pytestmark = pytest.mark.cuda
+else:
+    pytest.skip("no CUDA device, and the interpreter is not on", allow_module_level=True)
+CASES = 20 if INTERPRETED else 1000
 
 
 def gradient_of(loss, logits):
     return torch.autograd.grad(loss, logits, retain_graph=True)[0].cpu()
 
 
-def test_the_kernels_do_the_work(device):
-    device = torch.device(device)
+def test_the_kernels_do_the_work():
     assert use_kernels(device)
     table = KnotTable(torch.zeros(1, device=device, dtype=torch.float64), 0.5, torch.float32)
     logits = torch.zeros(1, device=device)
     assert not isinstance(locate_negatives(logits, logits, table), LocatedNegatives)
 
 
-def test_rank_sort_equals_the_definition(device):
+def test_rank_sort_equals_the_definition():
     for seed in range(CASES):
         logits, targets, _, delta = draw(seed)
         expected = dense_rank_sort(logits, targets, delta)
@@ -57,7 +50,7 @@ def test_rank_sort_equals_the_definition(device):
             assert_close(gradient_of(part, logits), gradient, torch.float32)
 
 
-def test_average_lrp_equals_the_definition(device):
+def test_average_lrp_equals_the_definition():
     for seed in range(CASES):
         logits, targets, loc_errors, delta = draw(seed)
         cls, loc, gradient, weights = dense_average_lrp(logits, targets, loc_errors, delta)
@@ -70,7 +63,7 @@ def test_average_lrp_equals_the_definition(device):
         assert_close(gradient_of(parts[1], loc_errors), weights, torch.float32)
 
 
-def test_average_precision_equals_the_definition(device):
+def test_average_precision_equals_the_definition():
     for seed in range(CASES):
         logits, targets, _, delta = draw(seed)
         value, gradient = dense_average_precision(logits, targets, delta)
@@ -81,8 +74,8 @@ def test_average_precision_equals_the_definition(device):
 
 
 @pytest.mark.parametrize("with_labels", [False, True])
-def test_sums_over_positives(device, with_labels):
-    for size in (1, 15, 16, 17, 129, 300):
+def test_sums_over_positives(with_labels):
+    for size in (1, 7, 8, 9, 129, 300):
         gen = torch.Generator().manual_seed(size)
         scores, labels = torch.randn(2, size, generator=gen, dtype=torch.float64)
         labels = (labels * 3).round()
@@ -102,8 +95,8 @@ def test_sums_over_positives(device, with_labels):
 
 @pytest.mark.parametrize("delta", [0.0, 0.3, 2.0])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("size", [1, 1023, 5000])
-def test_count_and_spread_are_the_sums_over_all_pairs(device, delta, dtype, size):
+@pytest.mark.parametrize("size", [1, 1023, 2500])
+def test_count_and_spread_are_the_sums_over_all_pairs(delta, dtype, size):
     gen = torch.Generator().manual_seed(size)
     points = (torch.randn(size, generator=gen) * 4 - 2).to(dtype)
     targets = torch.where(torch.rand(size, generator=gen) < 0.1, -1.0, 0.0)
@@ -123,7 +116,7 @@ def test_count_and_spread_are_the_sums_over_all_pairs(device, delta, dtype, size
     assert (spread.cpu().double() - weights @ step).abs().max() <= bound
 
 
-def test_extreme_logits(device):
+def test_extreme_logits():
     inf = torch.inf
     logits = torch.tensor([1.0, -inf, inf, 0.0, 3e38, -3e38, torch.nan], device=device)
     targets = torch.tensor([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], device=device)
@@ -135,11 +128,11 @@ def test_extreme_logits(device):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_low_precision(device, dtype):
+def test_low_precision(dtype):
     gen = torch.Generator().manual_seed(0)
-    logits = (torch.randn(4000, generator=gen) * 2 - 3).to(dtype)
-    targets = torch.zeros(4000)
-    targets[::130] = torch.rand(31, generator=gen).clamp(min=0.01)
+    logits = (torch.randn(1500, generator=gen) * 2 - 3).to(dtype)
+    targets = torch.zeros(1500)
+    targets[::50] = torch.rand(30, generator=gen).clamp(min=0.01)
     expected = dense_rank_sort(logits, targets, 0.5)[2]
     scale = 1024.0
     logits = logits.to(device).requires_grad_()
@@ -150,10 +143,10 @@ def test_low_precision(device, dtype):
     assert error <= torch.finfo(dtype).eps * torch.linalg.norm(expected)
 
 
-def test_strided_input_and_repeated_runs(device):
+def test_strided_input_and_repeated_runs():
     gen = torch.Generator().manual_seed(0)
-    both = torch.randn(6001, 2, generator=gen).to(device)
-    targets = torch.zeros(6001, 2, device=device)
+    both = torch.randn(3001, 2, generator=gen).to(device)
+    targets = torch.zeros(3001, 2, device=device)
     targets[::50, 0] = 0.5
     runs = []
     for logits, labels in ((both[:, 0], targets[:, 0]), (both[:, 0].clone(), targets[:, 0])):

@@ -34,7 +34,7 @@ def test_published_values(case, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equals_the_definition(dtype):
-    for seed in range(1000):
+    for seed in range(600):
         logits, targets, _, delta = draw(seed, dtype)
         for actual, expected in zip(
             gradients(logits, targets, delta=delta),
