@@ -8,9 +8,10 @@ from torch import Tensor
 from .histogram import Histogram
 from .knots import KnotTable
 
-# Examples per step on a CPU: the temporaries of one step stay in its cache, and bounded memory
-# is what lets 20 million logits through.
-_CHUNK = 1 << 16
+# Examples per step on a CPU: the temporaries of one step stay in its cache, bounded memory is what
+# lets 20 million logits through, and torch starts no threads for so few, which on a machine in use
+# wait for each other longer than they work.
+_CHUNK = 1 << 15
 
 
 def locate_negatives(logits: Tensor, targets: Tensor, table: KnotTable) -> LocatedNegatives:
@@ -41,11 +42,11 @@ class LocatedNegatives:
         counts = torch.zeros(table.num_intervals, dtype=torch.int64, device=logits.device)
         offsets = torch.zeros(table.num_intervals, dtype=table.scores.dtype, device=logits.device)
         self._chunks = []
-        for chunk, is_negative in zip(
-            logits.split(self._step), (targets == 0).split(self._step), strict=True
+        for chunk, chunk_targets in zip(
+            logits.split(self._step), targets.split(self._step), strict=True
         ):
             chunk = chunk.to(table.knots.dtype)
-            kept = is_negative & (chunk >= table.knots[0])
+            kept = (chunk_targets == 0) & (chunk >= table.knots[0])
             place = None
             # What lies below all knots, most of a trained model's negatives, is dropped at once,
             # unless it is too little; other devices would make the host wait for its number.
