@@ -19,7 +19,7 @@ def data(tmp_path_factory):
 
 
 def write_config(folder, data, name, **length):
-    # Runs of one name that start in the same second would share a logger.
+    # MMEngine keeps one visualizer per name in a process, and tests of other runs make theirs.
     stock = tiny_detection.write_config(folder, data, **length)
     config = folder / f"{name}.py"
     config.write_text(
@@ -27,7 +27,7 @@ def write_config(folder, data, name, **length):
         "model = dict(bbox_head=dict(type='RankRetinaHead', reg_decoded_bbox=True,\n"
         "    loss_cls=dict(_delete_=True, type='aLRPLoss'),\n"
         "    loss_bbox=dict(_delete_=True, type='GIoULoss')))\n"
-        "visualizer = dict(vis_backends=[dict(type='LocalVisBackend')])\n"
+        f"visualizer = dict(name='{name}', vis_backends=[dict(type='LocalVisBackend')])\n"
         "log_processor = dict(window_size=1)\n"
         "custom_hooks = [dict(type='SelfBalanceHook'),\n"
         "                dict(type='RankingDiagnosticsHook', interval=2)]\n"
