@@ -2,6 +2,7 @@
 
 import torch
 import torch.distributed as dist
+from leaving import leave_processes
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
@@ -107,4 +108,4 @@ def train_in_process(rank, store):
         keys = [None, None]
         dist.all_gather_object(keys, sorted(losses))
         assert keys[0] == keys[1]
-    dist.destroy_process_group()
+    leave_processes()

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from leaving import leave_processes
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -53,7 +54,7 @@ def run(rank, port):
     check_keys_and_graph("cascade_mask", "RankSortLoss", rank, without_proposals=True)
     for name in ("mask", "cascade_mask"):
         check_synced_gradients(name, rank)
-    dist.destroy_process_group()
+    leave_processes()
 
 
 def check_keys_and_graph(name, loss, rank, without_proposals=False):

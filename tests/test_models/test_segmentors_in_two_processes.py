@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from leaving import leave_processes
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -46,7 +47,7 @@ def run(rank, port):
         for loss in LOSSES:
             check_keys_and_graph(name, loss, rank)
         check_synced_gradients(name, rank)
-    dist.destroy_process_group()
+    leave_processes()
 
 
 def check_keys_and_graph(name, loss, rank):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from leaving import leave_processes
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -59,7 +60,7 @@ def run(rank, port, failures):
             except Exception as error:
                 failures.append(f"{name}, {loss}, process {rank}: {error!r}")
                 raise
-    dist.destroy_process_group()
+    leave_processes()
 
 
 def check_keys_and_graph(name, loss, rank):
