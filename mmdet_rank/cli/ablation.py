@@ -9,9 +9,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmdet_rank.cli.compare import run_once
+from mmdet_rank.cli.compare import keep_settings, run_once
 from mmdet_rank.cli.errors import UserError, explained, run_tool
-from mmdet_rank.evaluation.coco_files import load_json
 from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.report import format_table
 
@@ -47,7 +46,8 @@ def run_grid(root: Path, argv: list[str] | None = None) -> None:
     config = Path(args.config) if args.config else root / CONFIG
     check_config(config)
     work_dir = Path(args.work_dir)
-    keep_settings(work_dir, config, args.epochs, args.cfg_options)
+    settings = {"config": config.name, "epochs": args.epochs, "cfg_options": args.cfg_options}
+    keep_settings(work_dir, settings)
     cells = {}
     for weight in args.weights:
         for balance in args.balances:
@@ -141,23 +141,6 @@ def check_config(path: Path) -> None:
         )
 
 
-def keep_settings(work_dir: Path, config: Path, epochs: int | None, options: list[str]) -> None:
-    """Note the settings of the runs in their folder, for finished runs are not repeated.
-
-    Raises:
-        UserError: The folder has runs of other settings.
-    """
-    settings = {"config": config.name, "epochs": epochs, "cfg_options": options}
-    file = work_dir / "settings.json"
-    if file.is_file() and (found := load_json(file)) != settings:
-        raise UserError(
-            f"Expected runs with {settings} in {work_dir}, but those there have {found}; give "
-            "another --work-dir, or delete that one"
-        )
-    work_dir.mkdir(parents=True, exist_ok=True)
-    write_json(file, settings)
-
-
 def tables(cells: dict[str, list[dict]], weights: Sequence[str], balances: Sequence[str]) -> str:
     """Means over the seeds in percent, with the standard deviation of several: one table a figure.
 
@@ -178,8 +161,9 @@ def tables(cells: dict[str, list[dict]], weights: Sequence[str], balances: Seque
 
 
 def _mean(runs: list[dict], figure: str) -> str:
-    if any(run[figure] is None for run in runs):
+    found = [run["boxes"][figure] for run in runs]
+    if None in found:
         return "-"
-    values = [100 * run[figure] for run in runs]
+    values = [100 * value for value in found]
     text = f"{statistics.fmean(values):.1f}"
     return f"{text} ± {statistics.stdev(values):.1f}" if len(values) > 1 else text

@@ -19,6 +19,8 @@ from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.report import format_table
 from mmdet_rank.visualization.training_curve import read_scalars
 
+#: What detectors are compared by: boxes, and masks of those that predict any.
+IOU_TYPES = {"boxes": "bbox", "masks": "segm"}
 #: Figures in percent of the table, as the LRP report calls them.
 FIGURES = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
 
@@ -42,13 +44,17 @@ def compare(root: Path, argv: list[str] | None = None) -> None:
     Runs whose results are in the work folder are not repeated.
 
     Raises:
-        UserError: A config does not exist, or a run failed.
+        UserError: A config does not exist, the work folder has runs of other settings, or a run
+            failed.
     """
     args = make_parser().parse_args(argv)
-    rows = {}
-    for config in map(Path, args.configs):
+    configs = [Path(config) for config in args.configs]
+    for config in configs:
         if not config.is_file():
             raise UserError(f"Expected a config file, but {config} does not exist")
+    keep_settings(args.work_dir, {"epochs": args.epochs, "cfg_options": args.cfg_options})
+    rows = {}
+    for config in configs:
         rows[config.stem] = [
             run_once(root, config, seed, args.epochs, Path(args.work_dir), args.cfg_options)
             for seed in args.seeds
@@ -81,8 +87,9 @@ def run_once(
     """Train and evaluate one config with one seed, or read what an earlier call left.
 
     Returns:
-        The figures of ``FIGURES`` in [0, 1], the rank correlation of scores and IoUs over the
-        true positives, and the median seconds of an iteration.
+        For ``boxes``, ``masks`` or both, the figures of ``FIGURES`` in [0, 1] and the rank
+        correlation of scores and IoUs over the true positives; and the median seconds of an
+        iteration.
     """
     folder = work_dir / f"{config.stem}_seed{seed}"
     result = folder / "result.json"
@@ -120,27 +127,65 @@ def run_once(
         ],
         folder / "test.log",
     )
-    write_json(result, measure(config, training, prefix / "detections.bbox.json"))
+    write_json(result, measure(config, training, prefix / "detections"))
     return load_json(result)
 
 
-def measure(config: Path, training: Path, detections: Path) -> dict:
-    """Figures of a finished run from its detections and its log."""
+def keep_settings(work_dir: str | Path, settings: dict) -> None:
+    """Note the settings of the runs in their folder, for finished runs are not repeated.
+
+    Raises:
+        UserError: The folder has runs of other settings.
+    """
+    file = Path(work_dir) / "settings.json"
+    if file.is_file() and (found := load_json(file)) != settings:
+        raise UserError(
+            f"Expected runs with {settings} in {work_dir}, but those there have {found}; give "
+            "another --work-dir, or delete that one"
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, settings)
+
+
+def measure(config: Path, training: Path, prefix: Path) -> dict:
+    """Figures of a finished run from its detections and its log.
+
+    Args:
+        config: The config.
+        training: Folder of the training.
+        prefix: Path of the detections without ``.bbox.json`` and ``.segm.json``.
+    """
     cfg = Config.fromfile(config)
     dataset = cfg.val_dataloader.dataset
     truth = load_json(Path(dataset.data_root) / dataset.ann_file)
-    evaluation = evaluate_coco(truth, load_json(detections))
+    metric = cfg.val_evaluator.metric
+    metrics = [metric] if isinstance(metric, str) else metric
+    times = [entry["time"] for entry in read_scalars(training) if "time" in entry]
+    return {
+        name: measure_detections(truth, load_json(f"{prefix}.{iou_type}.json"), iou_type)
+        for name, iou_type in IOU_TYPES.items()
+        if iou_type in metrics
+    } | {"iteration": statistics.median(times)}
+
+
+def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> dict:
+    """Figures of COCO results, and the rank correlation of their scores and IoUs.
+
+    Args:
+        truth: Content of an annotation file.
+        detections: Content of a result file.
+        iou_type: ``bbox`` or ``segm``.
+    """
+    evaluation = evaluate_coco(truth, detections, iou_type)
     report = evaluation.report()
-    matches = evaluation.matches["all"].values()
     # Classes of a test set are never ranked against each other, so neither are they here.
     correlations = [
-        spearman(torch.tensor(m.scores[m.is_tp]), torch.tensor(m.quality[m.is_tp])) for m in matches
+        spearman(torch.tensor(m.scores[m.is_tp]), torch.tensor(m.quality[m.is_tp]))
+        for m in evaluation.matches["all"].values()
     ]
     defined = [value for value in correlations if value is not None]
-    times = [entry["time"] for entry in read_scalars(training) if "time" in entry]
     return {key: report[key] for key in FIGURES} | {
-        "correlation": statistics.fmean(defined) if defined else None,
-        "iteration": statistics.median(times),
+        "correlation": statistics.fmean(defined) if defined else None
     }
 
 
@@ -148,13 +193,14 @@ def summary(rows: dict[str, list[dict]]) -> str:
     """Mean and, of several seeds, standard deviation, as a table."""
     cells = []
     for name, runs in rows.items():
-        row = [name]
-        for key in FIGURES:
-            row.append(_spread([run[key] for run in runs], 100, 1))
-        row.append(_spread([run["correlation"] for run in runs], 1, 2))
-        row.append(_spread([run["iteration"] for run in runs], 1, 2))
-        cells.append(row)
-    return format_table(["detector", *FIGURES, "rank corr.", "s/iteration"], cells)
+        for kind in (kind for kind in IOU_TYPES if kind in runs[0]):
+            row = [name, kind]
+            for key in FIGURES:
+                row.append(_spread([run[kind][key] for run in runs], 100, 1))
+            row.append(_spread([run[kind]["correlation"] for run in runs], 1, 2))
+            row.append(_spread([run["iteration"] for run in runs], 1, 2))
+            cells.append(row)
+    return format_table(["detector", "of", *FIGURES, "rank corr.", "s/iteration"], cells)
 
 
 def _budget(epochs: int | None) -> list[str]:

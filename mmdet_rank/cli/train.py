@@ -69,7 +69,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("config", help="config file")
     add_arguments(parser)
     parser.add_argument(
-        "--amp", action="store_true", help="train with automatic mixed precision (needs a GPU)"
+        "--amp",
+        action="store_true",
+        help="train with mixed precision: float16 on a GPU, bfloat16 without one",
     )
     parser.add_argument(
         "--auto-scale-lr",
@@ -88,15 +90,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def enable_amp(cfg: Config) -> None:
-    """Train with mixed precision and a dynamic loss scale.
-
-    Raises:
-        UserError: There is no GPU.
-    """
-    if not torch.cuda.is_available():
-        raise UserError("Expected a GPU for --amp, but there is none; train without --amp")
-    cfg.optim_wrapper.type = "AmpOptimWrapper"
-    cfg.optim_wrapper.loss_scale = "dynamic"
+    """Train with mixed precision: float16 with a dynamic loss scale, or bfloat16 on a CPU."""
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = "AmpOptimWrapper"
+        cfg.optim_wrapper.loss_scale = "dynamic"
+    else:
+        cfg.optim_wrapper.type = "BFloat16OptimWrapper"
+        for key in ("loss_scale", "dtype", "use_fsdp"):
+            cfg.optim_wrapper.pop(key, None)
 
 
 def enable_auto_scale_lr(cfg: Config) -> None:

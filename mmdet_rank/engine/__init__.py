@@ -1,5 +1,6 @@
 """Hooks and wrappers for training."""
 
+from mmdet_rank.engine.bfloat16_optim_wrapper import BFloat16OptimWrapper
 from mmdet_rank.engine.iteration_seed_hook import IterationSeedHook
 from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
 from mmdet_rank.engine.ranking_diagnostics_hook import RankingDiagnosticsHook
@@ -7,6 +8,7 @@ from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.engine.self_balance_hook import SelfBalanceHook
 
 __all__ = [
+    "BFloat16OptimWrapper",
     "IterationSeedHook",
     "LRPThresholdHook",
     "RankingDiagnosticsHook",

@@ -74,7 +74,8 @@ def test_every_cell_is_an_option_of_the_config(weight, balance):
 
 def test_tables():
     run = {"AP": 0.3, "oLRP": 0.7, "oLRP_Loc": 0.2, "correlation": None}
-    cells = {"none_1": [run], "none_value": [run, run | {"AP": 0.4}]}
+    one, other = {"boxes": run}, {"boxes": run | {"AP": 0.4}}
+    cells = {"none_1": [one], "none_value": [one, other]}
     text = ablation.tables(cells, ["none"], ["1", "value"])
     first, *_, last = text.split("\n\n")
     assert first.splitlines()[1].split() == ["instance", "weight", "constant", "1", "value"]

@@ -32,9 +32,11 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     arguments = ["tiny.py", "--seeds", "5", "--epochs", "1", "--out", "figures.json"]
     assert compare.main(ROOT, arguments) == 0
     (figures,) = json.loads(Path("figures.json").read_text())["tiny"]
-    assert set(figures) == {*compare.FIGURES, "correlation", "iteration"}
-    assert 0 <= figures["AP"] <= figures["AP50"] <= 1
-    assert 0 < figures["oLRP"] <= 1
+    assert set(figures) == {"boxes", "iteration"}
+    boxes = figures["boxes"]
+    assert set(boxes) == {*compare.FIGURES, "correlation"}
+    assert 0 <= boxes["AP"] <= boxes["AP50"] <= 1
+    assert 0 < boxes["oLRP"] <= 1
     assert figures["iteration"] > 0
     assert "s/iteration" in capsys.readouterr().out
     checkpoint = next(Path("work_dirs/compare/tiny_seed5/training").glob("*.pth"))
@@ -45,14 +47,42 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
 
 
 def test_table_of_seeds():
-    run = dict.fromkeys(compare.FIGURES, 0.25) | {"correlation": 0.5, "iteration": 0.125}
-    other = run | {"AP": 0.35, "correlation": None}
-    lines = compare.summary({"one": [run], "two": [run, other]}).splitlines()
-    one, two = (next(line for line in lines if name in line) for name in ("one", "two"))
+    figures = dict.fromkeys(compare.FIGURES, 0.25) | {"correlation": 0.5}
+    run = {"boxes": figures, "iteration": 0.125}
+    other = {"boxes": figures | {"AP": 0.35, "correlation": None}, "iteration": 0.125}
+    masks = {"masks": figures | {"AP": 0.75}, "iteration": 0.125}
+    rows = {"one": [run], "two": [run, other], "three": [run | masks], "four": [masks]}
+    *_, one, two, three_boxes, three_masks, four = compare.summary(rows).splitlines()
     assert "25.0" in one
     assert "±" not in one
     assert "30.0 ± 7.1" in two
     assert " - " in two
+    assert three_boxes.split()[:3] == ["three", "boxes", "25.0"]
+    assert three_masks.split()[:3] == ["three", "masks", "75.0"]
+    assert four.split()[:3] == ["four", "masks", "75.0"]
+
+
+def test_masks_are_measured_too(tmp_path):
+    build_digits(tmp_path / "data", DigitsOptions(train=2, val=4))
+    truth = json.loads((tmp_path / "data/annotations/instances_val.json").read_text())
+    config = tmp_path / "config.py"
+    config.write_text(
+        "val_evaluator = dict(metric=['bbox', 'segm'])\n"
+        f"val_dataloader = dict(dataset=dict(data_root={str(tmp_path / 'data')!r},"
+        " ann_file='annotations/instances_val.json'))\n"
+    )
+    keys = ("image_id", "category_id", "bbox", "segmentation")
+    masks = [{k: a[k] for k in keys} | {"score": 0.5} for a in truth["annotations"]]
+    boxes = [m | {"bbox": [0, 0, 1, 1]} for m in masks]
+    (tmp_path / "detections.bbox.json").write_text(json.dumps(boxes))
+    (tmp_path / "detections.segm.json").write_text(json.dumps(masks))
+    training = tmp_path / "training"
+    (training / "run" / "vis_data").mkdir(parents=True)
+    (training / "run" / "vis_data" / "scalars.json").write_text('{"time": 0.25, "step": 1}\n')
+    figures = compare.measure(config, training, tmp_path / "detections")
+    assert figures["boxes"]["AP"] == 0
+    assert figures["masks"]["AP"] == pytest.approx(1)
+    assert figures["iteration"] == 0.25
 
 
 def test_missing_config(capsys):

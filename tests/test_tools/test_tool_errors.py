@@ -143,11 +143,6 @@ def test_no_image_left(capsys, tiny):
     assert "none is left" in train_fails(capsys, tiny[0], *options)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="mixed precision works with a GPU")
-def test_amp_without_gpu(capsys, tiny):
-    assert "Expected a GPU for --amp" in train_fails(capsys, tiny[0], "--amp")
-
-
 def test_auto_scale_lr_without_base(capsys, tiny):
     config, _ = tiny
     edit(config, "auto_scale_lr =", "no_auto_scale_lr =")

@@ -104,6 +104,19 @@ def test_resume_skips_a_checkpoint_cut_short(tmp_path, data):
     assert_equal_weights(tmp_path / "whole" / "iter_5.pth", broken / "iter_5.pth")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU, --amp takes MMEngine's wrapper")
+def test_mixed_precision_without_gpu(tmp_path, data):
+    config = tiny_detection.write_config(tmp_path, data, epochs=1)
+    options = ("--cfg-options", "optim_wrapper.loss_scale=dynamic")
+    assert run(config, tmp_path / "whole") == 0
+    assert run(config, tmp_path / "mixed", "--amp", *options) == 0
+    whole, mixed = (state_dict(tmp_path / name / "epoch_1.pth") for name in ("whole", "mixed"))
+    assert any(not torch.equal(whole[name], mixed[name]) for name in whole)
+    for name, value in mixed.items():
+        assert value.dtype == whole[name].dtype
+        torch.testing.assert_close(value, whole[name], rtol=0.1, atol=0.02)
+
+
 def test_resume_without_checkpoint_starts_anew(tmp_path, data):
     config = tiny_detection.write_config(tmp_path, data, epochs=1)
     assert run(config, tmp_path / "a", "--resume") == 0
