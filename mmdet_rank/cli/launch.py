@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 
@@ -48,8 +49,13 @@ def prepare_processes(cfg: Config, local_rank: int) -> None:
 
 
 def end_processes() -> None:
-    """Leave the process group, as torch asks for at the end of a program."""
+    """Leave the process group, as torch asks for at the end of a program.
+
+    A data parallel model that is freed after its group may wait for ever. So the caller must hold
+    no runner any more; the cycles by which runners, loops and hooks hold each other end here.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 

@@ -76,6 +76,7 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
     prepare_config(cfg, args)
     submission = Submission(cfg, args.submission) if args.submission is not None else None
     prepare_processes(cfg, args.local_rank)
+    runner = model = None
     try:
         runner = build_runner(cfg)
         model = unwrapped(runner)
@@ -90,6 +91,7 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
             _say(f"Wrote {path}")
         return figures
     finally:
+        del runner, model  # before their processes end
         end_processes()
 
 

@@ -52,6 +52,7 @@ def train(argv: list[str] | None = None) -> None:
     start = select_start(cfg, args.resume, trust=args.trust_checkpoint)
     make_resumable(cfg, args.cfg_options or {})
     prepare_processes(cfg, args.local_rank)
+    runner = None
     try:
         runner = build_runner(cfg)
         warn_of_batch_size(cfg)
@@ -60,6 +61,7 @@ def train(argv: list[str] | None = None) -> None:
         del start
         runner.train()
     finally:
+        del runner  # before its processes end
         end_processes()
 
 

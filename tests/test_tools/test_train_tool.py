@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -173,6 +175,25 @@ def test_two_processes_on_cpu_hold_the_same_weights(tmp_path, data):
     assert run(tiny_detection.write_config(folder, data, iterations=3), folder / "one") == 0
     alone = state_dict(folder / "one" / "iter_3.pth")
     assert any(not torch.equal(first[name], alone[name]) for name in first)
+
+
+def test_model_is_freed_before_its_processes_end(tmp_path, data, monkeypatch):
+    build, models, alive = train.build_runner, [], []
+
+    def build_and_watch(cfg):
+        runner = build(cfg)
+        models.append(weakref.ref(runner.model))
+        return runner
+
+    def look():
+        gc.collect()
+        alive.extend(model() for model in models)
+
+    monkeypatch.setattr(train, "build_runner", build_and_watch)
+    monkeypatch.setattr(train, "end_processes", look)
+    config = tiny_detection.write_config(tmp_path, data, iterations=1)
+    assert run(config, tmp_path / "run") == 0
+    assert alive == [None]
 
 
 @pytest.mark.parametrize("script", ["dist_train.sh", "dist_test.sh"])
