@@ -32,11 +32,8 @@ AP = (
     dict(type="APLoss", delta=1.0, interpolated=True),
     dict(type="SmoothL1Loss", beta=1.0, loss_weight=1.0),
 )
-GIOU_2, GIOU_PAA, SMOOTH_FOVEA = (
-    dict(type="GIoULoss", loss_weight=2.0),
-    dict(type="GIoULoss", loss_weight=1.3),
-    dict(type="SmoothL1Loss", beta=0.11, loss_weight=1.0),
-)
+GIOU_2 = dict(type="GIoULoss", loss_weight=2.0)
+GIOU_PAA = dict(type="GIoULoss", loss_weight=1.3)
 PAA = IOU | dict(pos_iou_thr=0.1, neg_iou_thr=0.1)
 
 
@@ -76,7 +73,7 @@ SETTINGS = {
         0.008, 32, LATE, None, None, None, ALRP, SIZE_500, 0.5
     ),
     "ap_loss/ap-foveabox_r50_fpn_4xb8-ssd-500-100e_coco.py": settings(
-        0.002, 32, LATE, None, None, None, (AP[0], SMOOTH_FOVEA), SIZE_500, 0.5
+        0.002, 32, LONG, None, None, None, AP, SIZE_500, 0.5
     ),
     "alrp/alrp-retinanet_r50_fpn_atss-assign_4xb8-ssd-500-100e_coco.py": ALRP_500_ATSS,
     "alrp/alrp-retinanet_r101_fpn_atss-assign_4xb8-ssd-500-100e_coco.py": ALRP_500_ATSS,
