@@ -4,6 +4,22 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+import mmdet_rank  # noqa: F401  before mmdet, which may lack operators without it
+
+
+def spawn(function, args, count):
+    """Run ``function(rank, *args)`` in ``count`` processes, and fail where one fails.
+
+    A new process imports what it finds in the arguments, in their order: by ``_call``, this
+    module and mmdet_rank before the function's module, which may well import mmdet first.
+    conftest.py has seen to that in the first process alone.
+    """
+    mp.spawn(_call, (function, args), nprocs=count)
+
+
+def _call(rank, function, args):
+    function(rank, *args)
+
 
 def run_processes(function, world_sizes, folder):
     """Results of ``function(rank, world_size)``, in order of rank, by world size.
@@ -15,7 +31,7 @@ def run_processes(function, world_sizes, folder):
         world_sizes: How many processes together; one run each.
         folder: Empty folder of this run's own; processes meet and leave results there.
     """
-    mp.spawn(_work, (function, world_sizes, str(folder)), nprocs=max(world_sizes))
+    spawn(_work, (function, world_sizes, str(folder)), max(world_sizes))
     return {
         size: [torch.load(folder / f"{rank}_of_{size}.pt") for rank in range(size)]
         for size in world_sizes

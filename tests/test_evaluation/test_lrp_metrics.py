@@ -18,6 +18,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from PIL import Image
+from processes import spawn
 from pycocotools import mask as mask_utils
 
 from mmdet_rank.evaluation.coco import evaluate_coco
@@ -388,7 +389,7 @@ def test_two_processes(ground_truth, samples):
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
     queue = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(evaluate_part, args=(port, boxes, names, queue), nprocs=2)
+    spawn(evaluate_part, (port, boxes, names, queue), 2)
     for _ in range(2):
         _, found, panoptic = queue.get()
         assert found == pytest.approx(expected, abs=1e-12)

@@ -6,8 +6,8 @@ import socket
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from leaving import leave_processes
+from processes import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -89,4 +89,4 @@ def check_synced_gradients(name, rank):
 def test_every_segmentor_and_loss():
     if not dist.is_available():
         pytest.skip("torch was built without torch.distributed")
-    mp.spawn(run, args=(free_port(),), nprocs=2)
+    spawn(run, (free_port(),), 2)

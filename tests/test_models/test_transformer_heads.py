@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmdet.models.dense_heads import DeformableDETRHead, DINOHead
 from mmdet.structures.bbox import bbox_overlaps
+from processes import spawn
 from synthetic import make_batch, make_sample
 from transformer_detectors import DETECTORS, build_detector, train_in_process
 
@@ -193,4 +193,4 @@ def test_missed_objects_keep_their_positives(name, monkeypatch):
 
 
 def test_a_process_without_objects(tmp_path):
-    mp.spawn(train_in_process, (tmp_path / "store",), nprocs=2)
+    spawn(train_in_process, (tmp_path / "store",), 2)

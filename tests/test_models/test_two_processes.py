@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from leaving import leave_processes
+from processes import spawn
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -108,6 +109,6 @@ def test_every_head_and_loss():
     with mp.Manager() as manager:
         failures = manager.list()
         try:
-            mp.spawn(run, args=(free_port(), failures), nprocs=2)
+            spawn(run, (free_port(), failures), 2)
         except Exception as error:
             raise AssertionError(f"{list(failures)}: {error}") from None
