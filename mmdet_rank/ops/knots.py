@@ -10,6 +10,8 @@ running sums of slopes give the adjoint at all N examples. Nothing is approximat
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -38,10 +40,14 @@ class KnotTable:
         # An example is in the linear part of score i when its interval is in [lower, upper).
         self.lower = place[: scores.numel()] + 1
         self.upper = place[scores.numel() :] + 1 if delta > 0 else self.lower
-        self.left_edges = torch.cat([self.knots[:1], self.knots])
         self.uses_kernels = dtype == torch.float32 and use_kernels(scores.device)
         on_cpu = scores.device.type == "cpu" and not self.uses_kernels
         self._grid = KnotGrid(self.knots) if on_cpu else None
+
+    @functools.cached_property
+    def left_edges(self) -> Tensor:
+        """(K + 1,) left edge of each interval; of the lowest, its right one."""
+        return torch.cat([self.knots[:1], self.knots])
 
     @property
     def num_intervals(self) -> int:

@@ -116,6 +116,21 @@ def test_count_and_spread_are_the_sums_over_all_pairs(delta, dtype, size):
     assert (spread.cpu().double() - weights @ step).abs().max() <= bound
 
 
+def test_crowded_intervals():
+    # First iterations: nearly all logits are in the one interval between -delta and +delta.
+    gen = torch.Generator().manual_seed(0)
+    points = torch.randn(5000, generator=gen) * 0.01 - 4.6
+    points[::700] = torch.tensor([-4.1, -5.1, -7.0, 0.0, -4.095, -torch.inf, torch.inf, -5.1])
+    targets = torch.where(torch.rand(5000, generator=gen) < 0.3, -1.0, 0.0)
+    targets[1024:2048] = -1.0
+    scores = torch.randn(20, generator=gen).double() * 0.01 - 4.6
+    step = unit_step(points.double()[None, :] - scores[:, None], 0.5) * (targets == 0)
+    table = KnotTable(scores.to(device), 0.5, torch.float32)
+    negatives = locate_negatives(points.to(device), targets.to(device), table)
+    count, _ = table.count(negatives.histogram)
+    assert_close(count.cpu(), step.sum(1), torch.float32)
+
+
 def test_extreme_logits():
     inf = torch.inf
     logits = torch.tensor([1.0, -inf, inf, 0.0, 3e38, -3e38, torch.nan], device=device)

@@ -14,6 +14,8 @@ from .sums import inverse_width
 
 _BLOCK = 1024
 _PROGRAMS_PER_PROCESSOR = 16
+_COPIES_PER_PROCESSOR = 2  # of the histogram: few enough for the second-level cache
+_ROWS, _COLUMNS = 64, 16  # 128 bytes of a histogram at a time: many short programs
 _MAX_FRACTION_BITS = 36  # float32 distances have no finer digits worth keeping
 
 
@@ -66,7 +68,18 @@ def _count_negatives(
             # Intervals wider than the step's linear part lie in none; what they hold is not read.
             share = tl.minimum((point - left) * inverse_width, 1.0)
             offset = tl.where(kept, share * fraction + 0.5, 0.0).to(tl.int64)
-            tl.atomic_add(histogram_ptr + interval, one + offset, mask=kept, sem="relaxed")
+            entry = tl.where(kept, one + offset, 0)
+            # In the first iterations nearly all logits are one interval's. What falls into that of
+            # the block's last negative is added up here, or all would queue for one number.
+            last = tl.where(kept, tl.arange(0, BLOCK).to(tl.int64) << 32 | interval, 0)
+            common = (tl.max(last, 0) & 0xFFFFFFFF).to(tl.int32)
+            is_common = interval == common
+            tl.atomic_add(
+                histogram_ptr + common, tl.sum(tl.where(is_common, entry, 0), 0), sem="relaxed"
+            )
+            tl.atomic_add(
+                histogram_ptr + interval, entry, mask=kept & (interval != common), sem="relaxed"
+            )
 
 
 @triton.jit(do_not_specialize=["num_intervals", "copies", "shift"])
@@ -147,8 +160,9 @@ class CountedNegatives:
         blocks = triton.cdiv(num_logits, _BLOCK)
         programs = max(1, min(blocks, _PROGRAMS_PER_PROCESSOR * _processors(logits.device)))
         # Programs that add to the same numbers wait for each other. So each has a histogram of its
-        # own, as long as all of these take less than one byte per logit.
-        copies = max(1, min(programs, num_logits // (8 * num_intervals)))
+        # own or shares it with few, as long as all of these take less than one byte per logit.
+        copies = _COPIES_PER_PROCESSOR * _processors(logits.device)
+        copies = max(1, min(programs, copies, num_logits // (8 * num_intervals)))
         # Count and sum of offsets share an int64: one atomic addition, and no order of additions
         # changes a digit. Offsets are fractions of the step's width in fixed point.
         per_copy = triton.cdiv(blocks, programs) * triton.cdiv(programs, copies) * _BLOCK
@@ -173,7 +187,7 @@ class CountedNegatives:
                 float(1 << fraction_bits),
                 BLOCK=_BLOCK,
             )
-            _add_copies[(triton.cdiv(num_intervals, 64),)](
+            _add_copies[(triton.cdiv(num_intervals, _COLUMNS),)](
                 packed,
                 counts,
                 offsets,
@@ -181,8 +195,8 @@ class CountedNegatives:
                 copies,
                 shift,
                 2 * table.delta / (1 << fraction_bits),
-                ROWS=16,
-                COLUMNS=64,
+                ROWS=_ROWS,
+                COLUMNS=_COLUMNS,
             )
         self.histogram = Histogram(counts, offsets)
 

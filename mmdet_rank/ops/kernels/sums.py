@@ -192,7 +192,7 @@ def count(table, histogram) -> tuple[Tensor, Tensor]:
 
 def spread(table, weights: Tensor) -> tuple[Tensor, Tensor]:
     """See ``mmdet_rank.ops.knots.KnotTable.spread``; in float32, as the logits are read."""
-    values = torch.empty(table.num_intervals, device=weights.device)
+    values = torch.empty(table.num_intervals, dtype=torch.float32, device=weights.device)
     slopes = torch.empty_like(values)
     with torch.cuda.device_of(values):
         _spread[(triton.cdiv(values.numel(), _ROWS),)](
