@@ -10,7 +10,8 @@ from configs import load_config
 
 CLASSES = ("disc", "bar", "ring")
 WIDTH, CHANNELS, HIDDEN = 4, 32, 16
-STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+DEFORM_GROUPS = 4
 
 
 def conv(name, out, inp, size, bias=True):
@@ -28,7 +29,8 @@ def linear(name, out, inp):
     return {f"{name}.weight": (out, inp), f"{name}.bias": (out,)}
 
 
-def resnet(depth):
+def resnet(depth, dcn=False):
+    """ResNet; with `dcn` DCNv2 in the stages 2 to 4, two offsets and a mask for each of 9 taps."""
     shapes = conv("backbone.conv1", WIDTH, 3, 7, bias=False) | norm("backbone.bn1", WIDTH)
     inp, expansion = WIDTH, 4 if depth >= 50 else 1
     for stage, blocks in enumerate(STAGES[depth]):
@@ -42,6 +44,8 @@ def resnet(depth):
             for place, (out, from_, size) in enumerate(sizes, start=1):
                 shapes |= conv(f"{name}.conv{place}", out, from_, size, bias=False)
                 shapes |= norm(f"{name}.bn{place}", out)
+            if dcn and stage > 0:
+                shapes |= conv(f"{name}.conv2.conv_offset", DEFORM_GROUPS * 27, planes, 3)
             if block == 0 and (stage > 0 or expansion == 4):
                 shapes |= conv(f"{name}.downsample.0", planes * expansion, inp, 1, bias=False)
                 shapes |= norm(f"{name}.downsample.1", planes * expansion)
@@ -88,7 +92,7 @@ def atss():
 
 
 def retinanet(anchors):
-    """aLRPLossRetinaHead."""
+    """aLRPLossRetinaHead and APLossRetinaHead."""
     return (
         resnet(50) | fpn(50, 1, 5, on_input=True)
         | towers("bbox_head", ("cls_convs", "reg_convs"), 4, group_norm=False)
@@ -98,7 +102,7 @@ def retinanet(anchors):
 
 
 def fovea():
-    """aLRPLossFoveaHead."""
+    """aLRPLossFoveaHead and APLossFoveaHead."""
     return (
         resnet(50) | fpn(50, 1, 5, on_input=True)
         | towers("bbox_head", ("cls_convs", "reg_convs"), 4, group_norm=False)
@@ -106,16 +110,17 @@ def fovea():
     )  # fmt: skip
 
 
-def rpn():
+def rpn(depth=50, dcn=False):
+    """RankBasedRPNHead and aLRPLossRPNHead."""
     return (
-        resnet(50) | fpn(50, 0, 4)
+        resnet(depth, dcn) | fpn(depth, 0, 4)
         | conv("rpn_head.rpn_conv", CHANNELS, CHANNELS, 3)
         | conv("rpn_head.rpn_cls", 3, CHANNELS, 1) | conv("rpn_head.rpn_reg", 12, CHANNELS, 1)
     )  # fmt: skip
 
 
 def box_head(name, boxes):
-    """RankBasedShared2FCBBoxHead: no row for background."""
+    """RankBasedShared2FCBBoxHead and aLRPLossShared2FCBBoxHead: no row for background."""
     return (
         linear(f"{name}.shared_fcs.0", HIDDEN, CHANNELS * 49)
         | linear(f"{name}.shared_fcs.1", HIDDEN, HIDDEN)
@@ -123,8 +128,8 @@ def box_head(name, boxes):
     )  # fmt: skip
 
 
-def faster_rcnn():
-    return rpn() | box_head("roi_head.bbox_head", 3)
+def faster_rcnn(depth=50, dcn=False):
+    return rpn(depth, dcn) | box_head("roi_head.bbox_head", 3)
 
 
 def cascade_rcnn():
@@ -142,9 +147,9 @@ def mask_rcnn():
     return shapes | conv("roi_head.mask_head.conv_logits", 3, CHANNELS, 1)
 
 
-def carafe_rcnn():
+def carafe_rcnn(depth=50, dcn=False):
     """RS-Faster R-CNN+: FPN_CARAFE, whose fifth level has convolutions and an upsampler too."""
-    shapes = faster_rcnn()
+    shapes = faster_rcnn(depth, dcn)
     shapes |= conv("neck.lateral_convs.4.conv", CHANNELS, stage_channels(50)[-1], 3)
     shapes |= conv("neck.fpn_convs.4.conv", CHANNELS, CHANNELS, 3)
     for place in range(4):

@@ -1,17 +1,20 @@
 """Small transformer detectors for 64-pixel images, by name."""
 
+import mmdet
 import torch
 import torch.distributed as dist
 from leaving import leave_processes
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
+from mmengine.utils import digit_version
 from synthetic import make_batch
 from torch.nn.parallel import DistributedDataParallel
 
 import mmdet_rank  # noqa: F401
 
 LAYERS = 2
+DINO_WIDTH = 16 if digit_version(mmdet.__version__) >= digit_version("3.4.0") else 256
 MATCHING = dict(
     assigner=dict(
         type="HungarianAssigner",
@@ -57,13 +60,13 @@ def shared_parts(width):
 
 DETECTORS = {
     "deformable_detr": shared_parts(16) | dict(type="DeformableDETR"),
-    # MMDetection's two-stage variant works with 256 channels only.
+    # MMDetection's two-stage variant works with 256 channels only, and so does DINO before 3.4.
     "deformable_detr_two_stage": shared_parts(256)
     | dict(type="DeformableDETR", with_box_refine=True, as_two_stage=True),
-    "dino": shared_parts(16)
+    "dino": shared_parts(DINO_WIDTH)
     | dict(
         type="DINO", with_box_refine=True, as_two_stage=True,
-        bbox_head=dict(type="RankDINOHead", embed_dims=16),
+        bbox_head=dict(type="RankDINOHead", embed_dims=DINO_WIDTH),
         dn_cfg=dict(label_noise_scale=0.5, box_noise_scale=1.0,
                     group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=8)),
     ),
