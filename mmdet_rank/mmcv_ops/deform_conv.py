@@ -11,6 +11,9 @@ from torch import Tensor
 
 from mmdet_rank.mmcv_ops.precision import widen, without_autocast
 
+#: Outside of every image, in pixels, and still an integer that the kernel can add to.
+FAR_AWAY = 1e9
+
 
 def deform_conv_forward(
     input: Tensor,
@@ -153,7 +156,13 @@ def _modulated_geometry(names: dict[str, int]) -> list[int]:
 def _operands(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> list[Tensor]:
-    """All operands of the kernel in its order, with neutral ones for mask and bias."""
+    """All operands of the kernel in its order, with neutral ones for mask and bias.
+
+    Offsets that are no numbers, as a model that diverged predicts them, make torchvision's kernel
+    read beside its memory. They point far outside of the image here, where there is nothing, as
+    with mmcv's compiled operator.
+    """
+    offset = offset.nan_to_num(nan=FAR_AWAY, posinf=FAR_AWAY, neginf=-FAR_AWAY)
     if mask is None:
         mask = input.new_ones((input.shape[0], 1))
     if bias is None:

@@ -50,7 +50,7 @@ def roi_align_forward(
         output.copy_(
             torch.ops.torchvision.roi_align(
                 features,
-                boxes,
+                _finite(boxes),
                 spatial_scale,
                 aligned_height,
                 aligned_width,
@@ -86,7 +86,7 @@ def roi_align_backward(
         grad_input.copy_(
             torch.ops.torchvision._roi_align_backward(
                 grad,
-                boxes,
+                _finite(boxes),
                 spatial_scale,
                 aligned_height,
                 aligned_width,
@@ -185,6 +185,14 @@ def _refuse_max_pool(pool_mode: int) -> None:
         from mmdet_rank.mmcv_ops.table import missing_operator
 
         missing_operator("roi_align with pool_mode='max'")()
+
+
+def _finite(boxes: Tensor) -> Tensor:
+    """Boxes, and empty ones at 0 for those with a corner that is no number.
+
+    These, as a model that diverged predicts them, lead torchvision's kernel beside its memory.
+    """
+    return boxes.where(boxes.isfinite().all(dim=1, keepdim=True), 0.0)
 
 
 def _bin_edges(start: Tensor, size: Tensor, bins: int, limit: int) -> tuple[Tensor, Tensor]:

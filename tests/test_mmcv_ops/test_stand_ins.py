@@ -253,6 +253,21 @@ def slow_roi_pool(features, rois, size, scale):
     return output
 
 
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_rois_that_are_no_numbers_leave_the_others_alone(sampling_ratio, value):
+    # torchvision's kernel alone reads beside its memory for them, which may end the process.
+    x, boxes = double(1, 2, 9, 9), torch.cat([torch.zeros(3, 1), random_boxes(3, size=6)], dim=1)
+    boxes = boxes.double()
+    expected = roi_align(x, boxes, 3, 1.0, sampling_ratio)
+    boxes[1, 1], boxes[2, 4] = float(value), float(value)
+    output = roi_align(x, boxes, 3, 1.0, sampling_ratio)
+    assert output.isfinite().all()
+    torch.testing.assert_close(output[0], expected[0])
+    output.sum().backward()
+    assert x.grad.isfinite().all()
+
+
 def test_roi_pool_against_definition():
     outside_and_malformed = torch.tensor(
         [[0, 40, 40, 60, 60], [1, 20, 5, 10, 9]], dtype=torch.float64
@@ -351,6 +366,27 @@ def test_deform_conv_against_definition(
         strict=True,
     ):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("modulated", [True, False])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_offsets_that_are_no_numbers_point_outside(modulated, value):
+    # torchvision's kernel alone reads beside its memory for NaN, which may end the process.
+    x, weight = double(1, 4, 7, 6), double(6, 4, 3, 3, seed=1)
+    broken = double(1, 18, 7, 6, seed=2, grad=False)
+    broken[0, 8] = float(value)
+    outside = broken.clone()
+    outside[0, 8] = 1000
+    mask = (torch.ones(1, 9, 7, 6, dtype=torch.float64),) if modulated else ()
+    results = []
+    for offset in (broken, outside):
+        offset.requires_grad_()
+        layer = modulated_deform_conv2d if modulated else deform_conv2d
+        args = (x, offset, *mask, weight, *((None,) if modulated else ()), 1, 1)
+        output = layer(*args)
+        results.append((output, *torch.autograd.grad(output.square().sum(), (x, weight, offset))))
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("layer", [DeformConv2dPack, ModulatedDeformConv2dPack])
