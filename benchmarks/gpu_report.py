@@ -1,9 +1,11 @@
-"""Everything there is to know about the losses on a GPU, in one run of a few minutes.
+"""Everything there is to know about the losses on a GPU, in one run of less than eight minutes.
 
 Checks the kernels against float64 on random, tied, extreme, odd-sized, float16 and bfloat16
 input, that repeated runs agree bit by bit, and how often the host waits; measures all presets with
 their peers; says where the time goes; holds the figures against the goals; writes one JSON file.
-Needs torch with Triton and torchvision, nothing else, and no network.
+The file is written after every part: what a part that fails, or the end of the time, leaves out is
+named in it, and all other figures are there. Needs torch with Triton and torchvision, nothing
+else, and no network.
 
 Example:
     python benchmarks/gpu_report.py --out benchmarks/results/gpu.json
@@ -12,18 +14,21 @@ Example:
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
+import traceback
 import warnings
 
 import ops_alone  # noqa: F401, before anything of mmdet_rank
 import ranking_losses
 import torch
-from measure import write_json
+from measure import environment, one_line, write_json
 from peers import dense_rank_sort
 from presets import PRESETS, draw
 
 from mmdet_rank.ops import average_lrp_loss, average_precision_loss, rank_sort_loss
+from mmdet_rank.ops.kernels import use_kernels
 
 #: Goals on an H200-class GPU: what, preset, figure of a result's row, bound.
 GOALS = [
@@ -68,22 +73,31 @@ def check_correctness(device, size):
     """Norm of each gradient's error relative to the float64 reference's, by case."""
     rows = {}
     for name, logits, targets in cases(device, size):
-        leaf = logits.detach().requires_grad_()
-        gradient = torch.autograd.grad(sum(rank_sort_loss(leaf, targets)), leaf)[0].double()
-        exact = logits.detach().double().requires_grad_()
-        loss = dense_rank_sort(exact, targets.double(), block=64, dtype=torch.float64)
-        reference = torch.autograd.grad(loss, exact)[0]
-        error = torch.linalg.vector_norm(gradient - reference)
-        error = (error / torch.linalg.vector_norm(reference)).item()
         # A gradient in a low precision is rounded when it is written.
         bound = max(1e-5, torch.finfo(logits.dtype).eps)
-        rows[name] = {"gradient_error": error, "bound": bound, "ok": error <= bound}
+        try:
+            error = gradient_error(logits, targets)
+        except RuntimeError as failure:
+            rows[name] = {"failure": one_line(failure), "ok": False}
+        else:
+            rows[name] = {"gradient_error": error, "bound": bound, "ok": error <= bound}
     return rows
+
+
+def gradient_error(logits, targets):
+    """Norm of the error of RS Loss's gradient relative to the float64 reference's."""
+    leaf = logits.detach().requires_grad_()
+    gradient = torch.autograd.grad(sum(rank_sort_loss(leaf, targets)), leaf)[0].double()
+    exact = logits.detach().double().requires_grad_()
+    loss = dense_rank_sort(exact, targets.double(), block=64, dtype=torch.float64)
+    reference = torch.autograd.grad(loss, exact)[0]
+    error = torch.linalg.vector_norm(gradient - reference)
+    return (error / torch.linalg.vector_norm(reference)).item()
 
 
 def check_behaviour(device, size):
     """Whether repeated runs agree bit by bit, and how often the host waits for the device."""
-    name, logits, targets = next(cases(device, size))
+    _, logits, targets = next(cases(device, size))
     errors = torch.rand(int((targets > 0).sum()), device=device)
     losses = {
         "rank_sort": lambda x: sum(rank_sort_loss(x, targets)),
@@ -91,17 +105,28 @@ def check_behaviour(device, size):
         "average_precision": lambda x: average_precision_loss(x, targets),
     }
     report = {}
-    torch.use_deterministic_algorithms(True)
     for name, loss in losses.items():
-        runs = []
+        try:
+            report[name] = {
+                "deterministic": _repeats(loss, logits),
+                "host_waits": _host_waits(loss, logits),
+            }
+        except RuntimeError as failure:
+            report[name] = {"failure": one_line(failure)}
+    return report
+
+
+def _repeats(loss, logits):
+    runs = []
+    torch.use_deterministic_algorithms(True)
+    try:
         for _ in range(3):
             leaf = logits.detach().requires_grad_()
             value = loss(leaf)
             runs.append((value.detach(), torch.autograd.grad(value, leaf)[0]))
-        same = all(torch.equal(a, b) for run in runs[1:] for a, b in zip(run, runs[0], strict=True))
-        report[name] = {"deterministic": same, "host_waits": _host_waits(loss, logits)}
-    torch.use_deterministic_algorithms(False)
-    return report
+    finally:
+        torch.use_deterministic_algorithms(False)
+    return all(torch.equal(a, b) for run in runs[1:] for a, b in zip(run, runs[0], strict=True))
 
 
 def _host_waits(loss, logits):
@@ -119,7 +144,10 @@ def _host_waits(loss, logits):
 
 
 def profile(device, preset):
-    """Device time and launches of each kernel in one step of the loss on a preset."""
+    """Device time and launches of each kernel in one step of the loss on a preset.
+
+    Operators of torch are left out: their device time is that of the kernels that they start.
+    """
     logits, targets = draw(preset, device)
     step = ranking_losses.make_step("ours", logits, targets)
     step()
@@ -129,7 +157,7 @@ def profile(device, preset):
     rows = [
         {"kernel": e.key[:80], "launches": e.count, "device_us": e.self_device_time_total}
         for e in recorded.key_averages()
-        if e.self_device_time_total > 0
+        if e.device_type != torch.autograd.DeviceType.CPU and e.self_device_time_total > 0
     ]
     return sorted(rows, key=lambda row: -row["device_us"])
 
@@ -151,13 +179,96 @@ def judge(results):
     return verdicts
 
 
+class OutOfTimeError(Exception):
+    """Ends the part that is at work; none of what parts themselves expect to fail with."""
+
+
+class Progress:
+    """A report that is on disk after each part, whatever the next one does.
+
+    Args:
+        path: JSON file.
+        report: What is known already.
+        minutes: Time for all parts; the one that is at work when it ends is broken off.
+    """
+
+    def __init__(self, path, report, minutes):
+        self.path = path
+        self.report = report
+        self.report.update(failures={}, results=[])
+        self._begin = time.perf_counter()
+        self._over = self._saving = False
+        # Interrupts Python between two operations; what a device was given to do it finishes.
+        self._can_interrupt = hasattr(signal, "setitimer")
+        if self._can_interrupt:
+            self._handler_before = signal.signal(signal.SIGALRM, self._end)
+            signal.setitimer(signal.ITIMER_REAL, max(60 * minutes, 1e-3))
+
+    def _end(self, *_):
+        self._over = True
+        if not self._saving:
+            raise OutOfTimeError("the time was over")
+
+    def part(self, name, function, *args):
+        """Run one part; returns its result, or None when it failed."""
+        result = None
+        try:
+            if self._over:
+                raise OutOfTimeError("the time was over")
+            result = function(*args)
+        except Exception as error:
+            self.report["failures"][name] = one_line(error)
+            if not self._over:
+                traceback.print_exc()
+        self.save()
+        return result
+
+    def save(self):
+        """Write what is known."""
+        self._saving = True
+        self.report["seconds"] = time.perf_counter() - self._begin
+        self.report["goals"] = judge(self.report["results"])
+        write_json(self.path, self.report)
+        self._saving = False
+
+    def close(self):
+        """No interruption from here on."""
+        if self._can_interrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._handler_before)
+        self.save()
+
+
+def measure_preset(progress, kind, preset, device, seconds, memory_of):
+    """Measure one preset, print its table and add it to the report."""
+    result = ranking_losses.run_preset(preset, kind, device, torch.float32, seconds, memory_of)
+    ranking_losses.print_table(result)
+    progress.report["results"].append(result)
+
+
+def run_parts(progress, device, args):
+    """All parts, the most wanted ones first."""
+    report = progress.report
+    report["kernels"] = progress.part("kernels", use_kernels, device)
+    report["correctness"] = progress.part("correctness", check_correctness, device, args.size)
+    report["behaviour"] = progress.part("behaviour", check_behaviour, device, args.size)
+    if device.type == "cuda":
+        report["profile"] = progress.part("profile", profile, device, PRESETS["rs-atss"][0])
+    memory_of = () if args.no_memory else (*ranking_losses.LOSSES, "sort")
+    for kind in args.preset:
+        for preset in PRESETS[kind]:
+            wanted = (progress, kind, preset, device, args.seconds, memory_of)
+            progress.part(preset.name, measure_preset, *wanted)
+
+
 def _print_report(report):
-    print("\ngradient error against float64")
-    for name, row in report["correctness"].items():
-        print(f"{name:20}{row['gradient_error']:10.1e}  {'ok' if row['ok'] else 'TOO LARGE'}")
-    for name, row in report["behaviour"].items():
-        print(f"{name}: deterministic {row['deterministic']}, host waits {row['host_waits']}")
-    if report["profile"]:
+    print(f"\nkernels at work: {report['kernels']}\ngradient error against float64")
+    for name, row in (report["correctness"] or {}).items():
+        error = row.get("failure") or f"{row['gradient_error']:10.1e}"
+        print(f"{name:20}{error}  {'ok' if row['ok'] else 'TOO LARGE'}")
+    for name, row in (report["behaviour"] or {}).items():
+        print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+    if report.get("profile"):
         launches = sum(row["launches"] for row in report["profile"])
         total = sum(row["device_us"] for row in report["profile"])
         print(f"\none step of rs-atss: {launches} launches, {total:.0f} us on the device")
@@ -168,6 +279,8 @@ def _print_report(report):
         state = {True: "met", False: "MISSED", None: "not measured"}[row["met"]]
         value = "" if row["measured"] is None else f"{row['measured']:.3g}"
         print(f"{row['preset']:10}{row['goal']:36}{value:>10}  {state}")
+    for name, error in report["failures"].items():
+        print(f"{name} is missing: {error}")
 
 
 def main(argv=None):
@@ -177,34 +290,32 @@ def main(argv=None):
     )
     parser.add_argument("--out", required=True, help="JSON file to write")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--preset", nargs="+", choices=sorted(PRESETS))
+    parser.add_argument(
+        "--preset",
+        nargs="+",
+        choices=sorted(PRESETS),
+        default=["detectors", "scaling", "positives"],
+    )
     parser.add_argument("--size", type=int, default=100_000, help="logits of the checks")
     parser.add_argument("--seconds", type=float, default=3.0, help="time budget of each peer")
+    parser.add_argument("--minutes", type=float, default=7.5, help="time budget of the whole run")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
+    parser.add_argument("--commit", help="what is measured, where git cannot tell")
     args = parser.parse_args(argv)
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         print("No CUDA device is available; use --device cpu.", file=sys.stderr)
         return 1
-    begin = time.perf_counter()
     device = torch.device(args.device)
-    correctness = check_correctness(device, args.size)
-    behaviour = check_behaviour(device, args.size)
-    presets = args.preset or ["detectors", "scaling", "positives"]
-    on_gpu = device.type == "cuda"
-    memory_of = () if args.no_memory else (*ranking_losses.LOSSES, "sort")
-    kernels = profile(device, PRESETS["rs-atss"][0]) if on_gpu else []
-    report = ranking_losses.run(presets, device, seconds=args.seconds, memory_of=memory_of)
-    report.update(
-        correctness=correctness,
-        behaviour=behaviour,
-        profile=kernels,
-        goals=judge(report["results"]),
-        seconds=time.perf_counter() - begin,
-    )
+    progress = Progress(args.out, environment(device, args.commit), args.minutes)
+    try:
+        run_parts(progress, device, args)
+    finally:
+        progress.close()
+    report = progress.report
     _print_report(report)
-    write_json(args.out, report)
     print(f"\n{report['seconds']:.0f} s; written to {args.out}")
-    return 0 if all(row["ok"] for row in correctness.values()) else 1
+    right = all(row["ok"] for row in (report["correctness"] or {}).values())
+    return 0 if right and not report["failures"] else 1
 
 
 if __name__ == "__main__":

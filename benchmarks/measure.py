@@ -27,7 +27,8 @@ def time_in_turns(
     Args:
         steps: Functions without arguments, by name.
         device: Where they work; GPU work is timed by events on the device.
-        seconds: Budget of each function; all that exceed it in one run are run once more only.
+            They have run before: what is compiled or cached in a first run is no part of this.
+        seconds: Budget of each function; those that exceed it in one run get no other.
         max_rounds: Runs of each function at most.
 
     Returns:
@@ -36,8 +37,6 @@ def time_in_turns(
     """
     times = {name: {"wall": [], "processor": []} for name in steps}
     spent = dict.fromkeys(steps, 0.0)
-    for step in steps.values():
-        step()
     for _ in range(max_rounds):
         for name, step in steps.items():
             if spent[name] > seconds:
@@ -47,6 +46,22 @@ def time_in_turns(
             times[name]["wall"].append(wall)
             times[name]["processor"].append(processor)
     return times
+
+
+def first_runs(steps: dict) -> dict[str, str]:
+    """Run each function once; returns what stopped those that failed, by name."""
+    failures = {}
+    for name, step in steps.items():
+        try:
+            step()
+        except (RuntimeError, MemoryError) as error:  # out of memory on a GPU, for one
+            failures[name] = one_line(error)
+    return failures
+
+
+def one_line(error: Exception) -> str:
+    """An exception as the first line of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def _time(step, device: torch.device) -> tuple[float, float]:
@@ -110,8 +125,8 @@ def _status(field: str) -> int:
     raise OSError(f"no {field} in /proc/self/status")
 
 
-def environment(device: torch.device) -> dict:
-    """Machine, versions, commit and command."""
+def environment(device: torch.device, commit: str | None = None) -> dict:
+    """Machine, versions, commit (where git knows none, the given one) and command."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -133,7 +148,7 @@ def environment(device: torch.device) -> dict:
     return {
         "command": " ".join(["python", *(os.path.relpath(sys.argv[0], _ROOT), *sys.argv[1:])]),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": _commit() or commit,
         "machine": machine,
         "versions": versions,
     }

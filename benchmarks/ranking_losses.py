@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -21,7 +22,9 @@ import ops_alone  # noqa: F401, before anything of mmdet_rank
 import torch
 from measure import (
     environment,
+    first_runs,
     median_ratio,
+    one_line,
     peak_memory,
     summarize,
     time_in_turns,
@@ -31,6 +34,7 @@ from peers import bucketed_rank_sort, dense_rank_sort, focal, loop_rank_sort
 from presets import PRESETS, draw
 
 from mmdet_rank.ops import average_lrp_loss, average_precision_loss, rank_sort_loss
+from mmdet_rank.ops.kernels import use_kernels
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -41,6 +45,17 @@ _CPU_PAIRS = 2e8
 def ours(logits, targets):
     """RS Loss of this package, both parts."""
     return sum(rank_sort_loss(logits, targets))
+
+
+def _without_kernels(logits, targets):
+    before = os.environ.get("MMDET_RANK_KERNELS")
+    os.environ["MMDET_RANK_KERNELS"] = "0"
+    try:
+        return ours(logits, targets)
+    finally:
+        del os.environ["MMDET_RANK_KERNELS"]
+        if before is not None:
+            os.environ["MMDET_RANK_KERNELS"] = before
 
 
 def _average_lrp(logits, targets):
@@ -56,10 +71,11 @@ LOSSES = {
     "bucketed, filtered": partial(bucketed_rank_sort, drop_unreachable=True),
     "ours (aLRP)": _average_lrp,
     "ours (AP)": average_precision_loss,
+    "ours, no kernels": _without_kernels,
     "focal": focal,
 }
 #: Those that compute RS Loss, so that their gradients can be compared.
-RANK_SORT = ("ours", "loop", "dense", "bucketed", "bucketed, filtered")
+RANK_SORT = ("ours", "ours, no kernels", "loop", "dense", "bucketed", "bucketed, filtered")
 
 
 def make_step(name, logits, targets):
@@ -75,7 +91,9 @@ def make_step(name, logits, targets):
 
 
 def feasible(name, preset, device):
-    """Whether a peer finishes in seconds and fits into half of the free memory."""
+    """Whether a peer means anything here, finishes in seconds and fits into the free memory."""
+    if name == "ours, no kernels":
+        return use_kernels(device)
     pairs = preset.num_positives * preset.num_logits
     square = preset.num_positives * (preset.num_positives + preset.num_logits * (name == "dense"))
     if device.type == "cuda":
@@ -107,6 +125,7 @@ def gradient_errors(names, preset, logits, targets, device):
         if name in RANK_SORT:
             gradient = make_step(name, logits, targets)().double()
             errors[name] = (torch.linalg.vector_norm(gradient - reference) / norm).item()
+            del gradient
     return errors
 
 
@@ -130,19 +149,27 @@ def _memory_in_this_process(name, preset, dtype):
 
 def run_preset(preset, kind, device, dtype, seconds, memory_of):
     """All figures of one preset."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     logits, targets = draw(preset, device, dtype)
     names = [n for n in (*LOSSES, "sort") if n == "sort" or feasible(n, preset, device)]
     steps = {name: make_step(name, logits, targets) for name in names}
-    errors = gradient_errors(names, preset, logits, targets, device)
+    failures = first_runs(steps)
+    names = [name for name in names if name not in failures]
+    steps = {name: steps[name] for name in names}
     times = time_in_turns(steps, device, seconds)
+    try:
+        errors = gradient_errors(names, preset, logits, targets, device)
+    except (RuntimeError, MemoryError) as error:
+        errors, failures["reference"] = {}, one_line(error)
     rows = {}
     for name in names:
         own = times[name]
         rows[name] = {
             "wall_s": summarize(own["wall"]),
             "processor_s": summarize(own["processor"]),
-            "times_ours": median_ratio(own["wall"], times["ours"]["wall"]),
-            "times_ours_processor": median_ratio(own["processor"], times["ours"]["processor"]),
+            "times_ours": _ratio(own, times.get("ours"), "wall"),
+            "times_ours_processor": _ratio(own, times.get("ours"), "processor"),
             "gradient_error": errors.get(name),
         }
     logits_bytes = logits.numel() * logits.element_size()
@@ -152,7 +179,11 @@ def run_preset(preset, kind, device, dtype, seconds, memory_of):
     for name in names:
         if name not in memory_of or not preset.memory:
             continue
-        peak = measure_memory(name, preset, kind, device, dtype)
+        try:
+            peak = measure_memory(name, preset, kind, device, dtype)
+        except (RuntimeError, MemoryError) as error:
+            failures[f"memory of {name}"] = one_line(error)
+            continue
         rows[name]["peak_bytes"] = peak
         rows[name]["peak_per_logits"] = None if peak is None else peak / logits_bytes
     return {
@@ -163,8 +194,13 @@ def run_preset(preset, kind, device, dtype, seconds, memory_of):
         "num_logits": preset.num_logits,
         "dtype": str(dtype).removeprefix("torch."),
         "rows": rows,
-        "not_run": [n for n in LOSSES if n not in names],
+        "not_run": [n for n in LOSSES if n not in names and n not in failures],
+        "failures": failures,
     }
+
+
+def _ratio(times, ours, clock):
+    return None if ours is None else median_ratio(times[clock], ours[clock])
 
 
 def print_table(result):
@@ -181,16 +217,19 @@ def print_table(result):
         wall = row["wall_s"]
         low, high = (f"{1000 * value:.2f}" for value in wall["quartiles"])
         peak, per_logits = row.get("peak_bytes"), row.get("peak_per_logits")
-        error = row["gradient_error"]
+        ratio, error = row["times_ours"], row["gradient_error"]
         print(
             f"{name:20}{1000 * wall['median']:10.2f}{low + ' - ' + high:>19}"
-            f"{1000 * wall['min']:9.2f}{row['times_ours']:8.2f}"
+            f"{1000 * wall['min']:9.2f}"
+            f"{'' if ratio is None else f'{ratio:.2f}':>8}"
             f"{'' if peak is None else f'{peak / 1e6:.1f}':>9}"
             f"{'' if per_logits is None else f'{per_logits:.1f}':>8}"
             f"{'' if error is None else f'{error:.1e}':>13}"
         )
     if result["not_run"]:
-        print("not run (too slow or too large here): " + ", ".join(result["not_run"]))
+        print("not run (too slow, too large or no choice here): " + ", ".join(result["not_run"]))
+    for name, error in result["failures"].items():
+        print(f"{name} failed: {error}")
 
 
 def run(preset_names, device, dtype=torch.float32, seconds=3.0, memory_of=(*LOSSES, "sort")):

@@ -24,9 +24,9 @@ def benchmarks():
 @pytest.fixture(scope="module")
 def report(benchmarks, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report.json"
-    arguments = ["--device", "cpu", "--preset", "tiny", "--seconds", "0.02", "--size", "3000"]
-    assert benchmarks["gpu_report"].main([*arguments, "--no-memory", "--out", str(out)]) == 0
-    return json.loads(out.read_text())
+    code, report = run_report(benchmarks, out)
+    assert code == 0
+    return report
 
 
 def test_exact_losses_agree_and_buckets_do_not(report):
@@ -54,6 +54,38 @@ def test_machine_and_versions_are_named(report):
     row = report["results"][0]["rows"]["ours"]
     assert row["wall_s"]["min"] <= row["wall_s"]["median"]
     assert row["times_ours"] == 1
+
+
+def run_report(benchmarks, path, *options):
+    arguments = ["--device", "cpu", "--preset", "tiny", "--seconds", "0.02", "--size", "3000"]
+    code = benchmarks["gpu_report"].main([*arguments, "--no-memory", "--out", str(path), *options])
+    return code, json.loads(path.read_text())
+
+
+def test_what_fails_leaves_the_rest(benchmarks, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory\nand much more")
+
+    monkeypatch.setattr(benchmarks["gpu_report"], "check_behaviour", fail)
+    monkeypatch.setitem(benchmarks["ranking_losses"].LOSSES, "dense", fail)
+    code, report = run_report(benchmarks, tmp_path / "report.json")
+    assert code == 1
+    assert report["failures"] == {"behaviour": "OutOfMemoryError: CUDA out of memory"}
+    assert report["behaviour"] is None
+    assert all(row["ok"] for row in report["correctness"].values())
+    (result,) = report["results"]
+    assert result["failures"] == {"dense": "OutOfMemoryError: CUDA out of memory"}
+    assert {"ours", "loop", "focal"} <= set(result["rows"])
+    assert "behaviour is missing: OutOfMemoryError" in capsys.readouterr().out
+
+
+def test_the_end_of_the_time_leaves_what_is_measured(benchmarks, tmp_path):
+    code, report = run_report(benchmarks, tmp_path / "report.json", "--minutes", "0")
+    assert code == 1
+    assert set(report["failures"].values()) == {"OutOfTimeError: the time was over"}
+    assert "tiny" in report["failures"]
+    assert report["results"] == []
+    assert report["machine"]["cores"] >= 1
 
 
 def test_peak_memory(benchmarks, capsys):
