@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from mmdet.utils import register_all_modules
 from mmengine.dataset import Compose
 
@@ -115,11 +114,6 @@ NOT_BUILT = {
 }
 BUILT = [name for name in SETTINGS if name not in NOT_BUILT]
 
-TRANSFORMERS = [
-    "rank_sort/rs-deformable-detr_r50_16xb2-50e_coco.py",
-    "rank_sort/rs-dino-4scale_r50_8xb2-12e_coco.py",
-]
-
 every_config = pytest.mark.parametrize("name", SETTINGS)
 load_config = functools.cache(configs.load_config)
 
@@ -196,21 +190,6 @@ def test_data_and_evaluation(name):
     assert config.custom_imports == dict(imports=["mmdet_rank"], allow_failed_imports=False)
     hooks = [hook.type for hook in config.get("custom_hooks", [])]
     assert hooks == (["SelfBalanceHook"] if name.startswith("alrp") else [])
-
-
-@pytest.mark.parametrize("folder", ["rank_sort", "alrp", "ap_loss"])
-def test_folder_is_listed(folder):
-    listed = yaml.safe_load((configs.CONFIGS / folder / "metafile.yml").read_text())
-    collections = {collection["Name"] for collection in listed["Collections"]}
-    assert all(model["In Collection"] in collections for model in listed["Models"])
-    files = [model["Config"] for model in listed["Models"]]
-    assert len(set(files)) == len(files)
-    assert all((configs.CONFIGS.parent / file).is_file() for file in files)
-    readme = (configs.CONFIGS / folder / "README.md").read_text()
-    for name in (*SETTINGS, *TRANSFORMERS):
-        if name.startswith(folder):
-            assert f"configs/{name}" in files
-            assert f"]({name.rpartition('/')[2]})" in readme
 
 
 def test_every_backbone_and_head_is_built():
