@@ -50,6 +50,27 @@ def test_loss_and_gradients(name, loss, num_classes):
 
 
 @every_segmentor
+@every_loss
+def test_a_missed_object_keeps_its_positives(name, loss):
+    # No prediction overlaps its object: labels are tiny, and still positives.
+    torch.manual_seed(0)
+    model = build_segmentor(name, loss)
+    head = model.bbox_head if name == "yolact" else model.mask_head
+    seen = {}
+
+    def miss(criterion, arguments):
+        seen.update(problem=arguments[0], criterion=criterion)
+        seen["problem"].quality = torch.zeros(arguments[0].num_positives)
+
+    head.criterion.register_forward_pre_hook(miss)
+    losses = backward(model, *make_batch((2, 1), masks=True))
+    targets = seen["criterion"].targets(seen["problem"])
+    assert losses["num_pos"] == (targets > 0).sum() > 0
+    assert losses["loss_cls"] > 0.3
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_segmentor
 def test_the_mask_loss_has_the_value_of_the_classification_loss(name):
     torch.manual_seed(0)
     model = build_segmentor(name)
