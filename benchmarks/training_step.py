@@ -164,12 +164,15 @@ class Detector:
         self.recording = False
         self._in_loss = 0.0
         self._depth = 0
+        losses = []
         for module in self.model.modules():
             for name in LOSS_METHODS:
                 if hasattr(module, name):
                     setattr(module, name, self._timed(getattr(module, name)))
             loss = getattr(module, "loss_cls", None)
-            if isinstance(loss, torch.nn.Module):
+            # A head and its criterion hold the same loss.
+            if isinstance(loss, torch.nn.Module) and loss not in losses:
+                losses.append(loss)
                 name = "rank" if isinstance(loss, RankingLoss) else "forward"
                 setattr(loss, name, self._recorded(getattr(loss, name)))
 

@@ -125,7 +125,7 @@ class RankingCriterion(nn.Module):
         targets = scatter_labels(problem.logits, problem.labels, quality)
         if problem.label_weights is not None:
             ignored = problem.label_weights <= 0
-            targets = targets.view_as(problem.logits).masked_fill(ignored[:, None], -1.0).view(-1)
+            targets.view_as(problem.logits).masked_fill_(ignored[:, None], -1.0)
         return targets
 
     @torch.no_grad()

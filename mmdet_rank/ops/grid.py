@@ -27,8 +27,10 @@ class KnotGrid:
 
     def __init__(self, knots: Tensor) -> None:
         self.num_cells = min(_CELLS_PER_KNOT * knots.numel(), _MAX_CELLS)
-        self.low = knots[0].item()
-        span = knots[-1].item() - self.low
+        # Bounds as numbers: with tensors in their place torch clamps at a fifth of the speed.
+        self.low, self.high = knots[0].item(), knots[-1].item()
+        self.below = torch.nextafter(knots[0], knots.new_tensor(-torch.inf)).item()
+        span = self.high - self.low
         # Equal or infinite knots share one cell, which costs steps, not correctness.
         largest = torch.finfo(knots.dtype).max
         usable = self.num_cells / largest < span < largest
@@ -38,6 +40,10 @@ class KnotGrid:
         steps = int(per_cell.max()).bit_length()
         self.steps = [1 << bit for bit in reversed(range(steps))]
         self.knots = torch.nn.functional.pad(knots, (0, 1 << steps), value=torch.nan)
+
+    def clamp(self, points: Tensor) -> Tensor:
+        """The points, those outside of the knots moved to just below the first or to the last."""
+        return points.clamp(self.below, self.high)
 
     def search(self, points: Tensor) -> Tensor:
         """Number of knots that are at most each point, int32; no point above the last knot."""

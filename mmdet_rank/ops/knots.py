@@ -58,11 +58,12 @@ class KnotTable:
         """Interval (int32) and distance from its left edge, for each point of the knots' dtype."""
         # Outside the knots the step is constant, so the distance there never matters; clamping
         # keeps it finite for infinite logits.
-        below = torch.nextafter(self.knots[0], self.knots.new_tensor(-torch.inf))
-        points = torch.clamp(points, min=below, max=self.knots[-1])
         if self._grid is not None:
+            points = self._grid.clamp(points)
             interval = self._grid.search(points)
         else:
+            below = torch.nextafter(self.knots[0], self.knots.new_tensor(-torch.inf))
+            points = torch.clamp(points, min=below, max=self.knots[-1])
             # What equals a knot belongs above it: H(0) = 1 for the hard step.
             interval = torch.searchsorted(self.knots, points, right=True, out_int32=True)
         return interval, points - self.left_edges.index_select(0, interval)

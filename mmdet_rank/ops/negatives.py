@@ -54,11 +54,13 @@ class LocatedNegatives:
                 place = kept.nonzero().squeeze(1)
                 chunk = chunk.index_select(0, place)
             else:
-                chunk = chunk.masked_fill(~kept, -torch.inf)
+                chunk = torch.where(kept, chunk, -torch.inf)
             interval, distance = table.locate(chunk)
             counts += torch.bincount(interval, minlength=table.num_intervals)
             if table.delta > 0:
-                offsets.scatter_add_(0, interval.long(), distance.to(offsets.dtype))
+                offsets += torch.bincount(
+                    interval, distance.to(offsets.dtype), minlength=table.num_intervals
+                )
             self._chunks.append((place, interval, distance))
         self.histogram = Histogram(counts, offsets)
 
