@@ -5,7 +5,8 @@ and pooling of proposals), ``loss`` what the heads' loss functions take, ``backw
 ``classification`` is the part of loss and backward that the classification losses alone take,
 measured by running them again on the logits that they had received. For two-stage detectors a third
 run keeps the ranking losses and gives the samplers of the baseline back, which tells the cost of
-training on all proposals from that of the loss.
+training on all proposals from that of the loss. Seconds are those of the clock on a GPU, and of
+the processor (of all threads together) on a CPU.
 
 Example:
     python benchmarks/training_step.py --set digits --out benchmarks/results/training_cpu.json
@@ -179,7 +180,9 @@ class Detector:
     def _now(self):
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+            return time.perf_counter()
+        # What others do on the machine at the same time is no part of it.
+        return time.process_time()
 
     def _timed(self, function):
         def wrapped(*args, **kwargs):
