@@ -119,6 +119,19 @@ def test_mixed_precision_without_gpu(tmp_path, data):
         torch.testing.assert_close(value, whole[name], rtol=0.1, atol=0.02)
 
 
+@pytest.mark.parametrize(("accumulated", "expected"), [(1, 0.0025), (2, 0.005), (4, 0.01)])
+def test_scaled_learning_rate_counts_accumulated_batches(tmp_path, data, accumulated, expected):
+    # 0.01 is for 8 images; a step has 2 for each accumulated batch.
+    config = tiny_detection.write_config(tmp_path, data, iterations=1)
+    options = (
+        f"optim_wrapper.accumulative_counts={accumulated}",
+        "auto_scale_lr.base_batch_size=8",
+    )
+    assert run(config, tmp_path / "run", "--auto-scale-lr", "--cfg-options", *options) == 0
+    saved = torch.load(tmp_path / "run" / "iter_1.pth", weights_only=False)["optimizer"]
+    assert saved["param_groups"][0]["initial_lr"] == pytest.approx(expected)
+
+
 def test_resume_without_checkpoint_starts_anew(tmp_path, data):
     config = tiny_detection.write_config(tmp_path, data, epochs=1)
     assert run(config, tmp_path / "a", "--resume") == 0
