@@ -30,5 +30,5 @@ def test_compiled_operators_win(extension):
 def test_compiled_operators_that_do_not_load_are_not_replaced(extension):
     extension.write_text("raise ImportError('undefined symbol: _ZN3c10')\n")
     importlib.invalidate_caches()
-    with pytest.raises(ImportError, match="undefined symbol.*\nDo: reinstall mmcv"):
+    with pytest.raises(ImportError, match=r"undefined symbol.*\nDo: reinstall mmcv"):
         mmcv_ops.install()
