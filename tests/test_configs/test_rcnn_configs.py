@@ -90,6 +90,8 @@ BUILT = [
 DIGITS = [
     f"digits/{loss}{part}-rcnn_r18_fpn_digits.py" for loss in ("", "rs-")
     for part in ("faster", "mask")
+] + [
+    f"digits/rs-faster-rcnn_r18_fpn_{part}_digits.py" for part in ("rcnn-sampler", "samplers")
 ]  # fmt: skip
 
 every_config = pytest.mark.parametrize("name", SETTINGS)
@@ -185,6 +187,24 @@ def test_samplers(name):
             assert (sampler.type, sampler.num) == ("RandomSampler", number)
             assert (sampler.pos_fraction, sampler.neg_pos_ub) == (fraction, -1)
     assert len(find(model, "sampler")) == 1 + len(stages_of(model))
+
+
+@pytest.mark.parametrize(
+    ("part", "numbers"),
+    [("", (None, None)), ("rcnn-sampler_", (None, 128)), ("samplers_", (256, 128))],
+)
+def test_samplers_on_the_digits(part, numbers):
+    name = "digits/rs-faster-rcnn_r18_fpn_digits.py"
+    config, without = load_config(name.replace("digits.py", f"{part}digits.py")), load_config(name)
+    train = config.model.train_cfg
+    assert (train.rpn.sampler.get("num"), train.rcnn.sampler.get("num")) == numbers
+    # Nothing else differs.
+    model, other = config.model.to_dict(), without.model.to_dict()
+    for stages in (model["train_cfg"], other["train_cfg"]):
+        del stages["rpn"]["sampler"], stages["rcnn"]["sampler"]
+    assert model == other
+    for key in ("train_dataloader", "optim_wrapper", "param_scheduler", "train_cfg"):
+        assert config[key] == without[key]
 
 
 @every_config
