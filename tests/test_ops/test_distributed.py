@@ -97,12 +97,14 @@ def count_bytes(work):
     return total
 
 
-def traffic(rank, num_negatives):
-    """Bytes handed to collectives for 20 positives here, 10 elsewhere."""
-    logits = torch.randn(num_negatives + 20)
-    targets = torch.zeros_like(logits)
-    targets[: 20 if rank == 0 else 10] = 0.5
-    return count_bytes(lambda: sum(rank_sort_loss(logits.requires_grad_(), targets, sync=True)))
+def traffic(name, rank, num_negatives, dtype):
+    """Bytes handed to collectives, forward and backward, for 20 positives here, 10 elsewhere."""
+    num_positives = 20 if rank == 0 else 10
+    logits = torch.randn(num_negatives + 20, dtype=dtype).requires_grad_()
+    targets = torch.zeros(num_negatives + 20)
+    targets[:num_positives] = 0.5
+    errors = torch.rand(num_positives)
+    return count_bytes(lambda: sum(compute(name, logits, targets, errors, sync=True)).backward())
 
 
 def everything(rank, world_size):
@@ -114,7 +116,14 @@ def everything(rank, world_size):
                 model = nn.parallel.DistributedDataParallel(make_model(dtype))
                 share = make_share(sizes, rank, dtype)
                 results[name, dtype, scenario] = step(model, name, share, sync=True)
-    results["traffic"] = [traffic(rank, count) for count in (100, 50_000)]
+    results["traffic"] = {
+        name: [
+            traffic(name, rank, count, dtype)
+            for count in (100, 50_000)
+            for dtype in (torch.float16, torch.float32, torch.float64)
+        ]
+        for name in LOSSES
+    }
     return results
 
 
@@ -149,8 +158,8 @@ def test_equals_one_process_with_the_whole_batch(processes, world_size, name, dt
 @pytest.mark.parametrize("world_size", SCENARIOS)
 def test_traffic_does_not_depend_on_the_number_of_negatives(processes, world_size):
     num_positives = 20 + 10 * (world_size - 1)
-    # Everybody sends one number, logit and label of as many positives as the most has, and count
-    # and sum of offsets for 2 P + 1 intervals.
+    # Everybody sends one number, logit and label (or localisation error) of as many positives as
+    # the most has, and count and sum of offsets for 2 P + 1 intervals; nothing backwards.
     expected = 8 + 20 * 2 * 8 + (2 * num_positives + 1) * 2 * 8
     for result in processes[world_size]:
-        assert result["traffic"] == [expected, expected]
+        assert result["traffic"] == {name: [expected] * 6 for name in LOSSES}
