@@ -73,3 +73,20 @@ def test_compiled_loss_step(config):
     losses = train_step(model, num_classes=10, size=64)
     torch.testing.assert_close(losses["loss_cls"], expected["loss_cls"])
     torch.testing.assert_close(gradients(model), reference)
+
+
+def test_compiled_detector(config):
+    # The eager backend: graphs and their breaks without the minutes of a C++ compiler.
+    model = make(config)
+    expected = train_step(model, num_classes=10, size=64)
+    reference = gradients(model).clone()
+    model.zero_grad()
+    torch._dynamo.reset()
+    loss = model.loss
+    model.loss = torch.compile(loss, backend="eager")
+    losses = train_step(model, num_classes=10, size=64)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 5
+    assert losses.keys() == expected.keys()
+    for name in losses:
+        torch.testing.assert_close(losses[name], expected[name])
+    torch.testing.assert_close(gradients(model), reference)
