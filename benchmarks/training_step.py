@@ -29,7 +29,7 @@ import mmdet_rank  # noqa: F401, first: it stands in for operators that mmcv com
 
 import numpy as np
 import torch
-from measure import environment, median_ratio, summarize, write_json
+from measure import environment, median_ratio, one_line, summarize, write_json
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -326,18 +326,24 @@ def main(argv=None):
     device = torch.device(args.device)
     shape, pairs = SETS[args.set]
     shape = tuple(args.images) if args.images else shape
-    report = {**environment(device), "results": []}
+    report = {**environment(device), "results": [], "failures": {}}
     for pair in pairs:
         if args.only and not any(text in pair[0] for text in args.only):
             continue
-        with contextlib.redirect_stdout(sys.stderr):
-            result = compare(*pair, shape, device, args.seconds)
-        print_table(result)
-        report["results"].append(result)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                result = compare(*pair, shape, device, args.seconds)
+        except RuntimeError as error:  # out of memory, for one; the other pairs may fit
+            report["failures"][pair[0]] = one_line(error)
+            print(f"\n{pair[0]} failed: {one_line(error)}", file=sys.stderr)
+        else:
+            print_table(result)
+            report["results"].append(result)
+        if args.out:
+            write_json(args.out, report)
     if args.out:
-        write_json(args.out, report)
         print(f"\nwritten to {args.out}")
-    return 0
+    return 1 if report["failures"] else 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from .focal_margin import focal_margin_loss
 from .hybrid_focal_margin import focal_tversky_loss, hybrid_focal_margin_loss, tversky_index
 from .identity_update import attach_gradient, identity_update
 from .rank_sort import rank_sort_loss
+from .ranking_weights import ranking_weights
 from .reg import (
     class_distances,
     inverse_frequency_weights,
@@ -32,6 +33,7 @@ __all__ = [
     "inverse_frequency_weights",
     "marginal_logits",
     "rank_sort_loss",
+    "ranking_weights",
     "refined_generalized_focal_loss",
     "spatial_refinement",
     "tversky_index",

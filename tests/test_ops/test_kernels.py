@@ -131,6 +131,18 @@ def test_crowded_intervals():
     assert_close(count.cpu(), step.sum(1), torch.float32)
 
 
+def test_no_example_of_ones_own():
+    # A process without examples counts nothing among the others' positives.
+    table = KnotTable(torch.arange(5.0, device=device).double(), 0.5, torch.float32)
+    empty = torch.zeros(0, device=device)
+    negatives = locate_negatives(empty, empty, table)
+    count, reached = table.count(negatives.histogram)
+    assert not count.any()
+    assert not reached.any()
+    tables = table.spread(torch.ones_like(table.scores))
+    assert negatives.spread(empty, empty, *tables).shape == (0,)
+
+
 def test_extreme_logits():
     inf = torch.inf
     logits = torch.tensor([1.0, -inf, inf, 0.0, 3e38, -3e38, torch.nan], device=device)
