@@ -17,12 +17,15 @@ from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.coco_files import load_json
 from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.report import format_table
+from mmdet_rank.visualization.comparison import draw_comparison
 from mmdet_rank.visualization.training_curve import read_scalars
 
 #: What detectors are compared by: boxes, and masks of those that predict any.
 IOU_TYPES = {"boxes": "bbox", "masks": "segm"}
 #: Figures in percent of the table, as the LRP report calls them.
 FIGURES = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
+#: How the names of configs begin whose classification a ranking loss trains.
+RANKED = ("rs-", "alrp-", "ap-")
 
 
 def main(root: Path, argv: list[str] | None = None) -> int:
@@ -62,6 +65,8 @@ def compare(root: Path, argv: list[str] | None = None) -> None:
         if args.out:
             write_json(args.out, rows)
     print(summary(rows))
+    if args.plot:
+        draw_comparison(*selected(rows)).savefig(args.plot, dpi=120)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -75,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, help="budget; default: that of each config")
     parser.add_argument("--work-dir", default="work_dirs/compare", help="folder of the runs")
     parser.add_argument("--out", help="JSON file for the figures of every run")
+    parser.add_argument("--plot", help="PNG or SVG file for a picture of AP and oLRP")
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], help="options for all runs, as for tools/train.py"
     )
@@ -201,6 +207,22 @@ def summary(rows: dict[str, list[dict]]) -> str:
             row.append(_spread([run["iteration"] for run in runs], 1, 2))
             cells.append(row)
     return format_table(["detector", "of", *FIGURES, "rank corr.", "s/iteration"], cells)
+
+
+def selected(rows: dict[str, list[dict]]) -> tuple[dict[str, list[dict]], list[str]]:
+    """What the picture shows: the figures of boxes and masks apart, and which rows are ranked.
+
+    Example:
+        >>> selected({"rs-solov2_r18": [{"masks": {"AP": 0.5}}], "fcos_r18": [{"boxes": {}}]})
+        ({'rs-solov2_r18, masks': [{'AP': 0.5}], 'fcos_r18, boxes': [{}]}, ['rs-solov2_r18, masks'])
+    """
+    parts = {
+        f"{name}, {kind}": [run[kind] for run in runs]
+        for name, runs in rows.items()
+        for kind in IOU_TYPES
+        if kind in runs[0]
+    }
+    return parts, [name for name in parts if name.startswith(RANKED)]
 
 
 def _budget(epochs: int | None) -> list[str]:

@@ -29,7 +29,8 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     build_digits(Path("data/digits"), DigitsOptions(train=8, val=4))
     Path("tiny.py").write_text(CONFIG)
-    arguments = ["tiny.py", "--seeds", "5", "--epochs", "1", "--out", "figures.json"]
+    arguments = ["tiny.py", "--seeds", "5", "--epochs", "1", "--out", "figures.json",
+                 "--plot", "figures.png"]  # fmt: skip
     assert compare.main(ROOT, arguments) == 0
     (figures,) = json.loads(Path("figures.json").read_text())["tiny"]
     assert set(figures) == {"boxes", "iteration"}
@@ -39,6 +40,7 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     assert 0 < boxes["oLRP"] <= 1
     assert figures["iteration"] > 0
     assert "s/iteration" in capsys.readouterr().out
+    assert Path("figures.png").read_bytes().startswith(b"\x89PNG")
     checkpoint = next(Path("work_dirs/compare/tiny_seed5/training").glob("*.pth"))
     written = checkpoint.stat().st_mtime_ns
     assert compare.main(ROOT, arguments) == 0
