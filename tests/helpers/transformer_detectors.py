@@ -111,4 +111,34 @@ def train_in_process(rank, store):
         keys = [None, None]
         dist.all_gather_object(keys, sorted(losses))
         assert keys[0] == keys[1]
+    for loss in ("RankSortLoss", "aLRPLoss", "APLoss"):
+        check_synced_gradients(loss, rank)
     leave_processes()
+
+
+def check_synced_gradients(loss, rank):
+    """With sync, averaged gradients are those of one process on the whole batch, in float64.
+
+    Of Deformable DETR; the queries that DINO denoises are as many as the batch's objects allow.
+    """
+    # The balance of aLRP Loss has a state, and a test of its own.
+    balance = dict(criterion=dict(balance="value")) if loss == "aLRPLoss" else {}
+    torch.manual_seed(0)
+    synced, single = (
+        Losses(
+            build_detector("deformable_detr", loss, loss_cls=dict(type=loss, sync=sync), **balance)
+        ).double()
+        for sync in (True, False)
+    )
+    single.load_state_dict(synced.state_dict())
+    batches = [make_batch((2, 1) if part == 0 else (0, 0), seed=part) for part in range(2)]
+    images, samples = batches[rank]
+    model = DistributedDataParallel(synced)
+    model(images.double(), samples)[1].backward()
+    images = torch.cat([images for images, _ in batches]).double()
+    single(images, [sample for _, samples in batches for sample in samples])[1].backward()
+    for (key, parameter), reference in zip(
+        synced.named_parameters(), single.parameters(), strict=True
+    ):
+        error = (parameter.grad - reference.grad).norm() / reference.grad.norm().clamp(min=1e-6)
+        assert error < 1e-5, f"{loss}, {key}: {error:.2e}"
