@@ -42,15 +42,17 @@ from mmdet_rank.losses.base import RankingLoss
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
+#: Detectors of configs/digits/.
+DIGITS = (
+    "atss", "retinanet", "paa", "fcos", "foveabox", "faster-rcnn", "mask-rcnn", "yolact", "solov2",
+)  # fmt: skip
 #: By set: rank-trained and stock config, and the images: number, height, width.
 SETS = {
     "digits": (
         (8, 192, 192),
         [
-            ("digits/rs-atss_r18_fpn_digits.py", "digits/atss_r18_fpn_digits.py"),
-            ("digits/rs-retinanet_r18_fpn_digits.py", "digits/retinanet_r18_fpn_digits.py"),
-            ("digits/rs-faster-rcnn_r18_fpn_digits.py", "digits/faster-rcnn_r18_fpn_digits.py"),
-            ("digits/rs-mask-rcnn_r18_fpn_digits.py", "digits/mask-rcnn_r18_fpn_digits.py"),
+            (f"digits/rs-{name}_r18_fpn_digits.py", f"digits/{name}_r18_fpn_digits.py")
+            for name in DIGITS
         ],
     ),
     "coco": (
@@ -104,7 +106,7 @@ def without_weights(config):
 
 def with_samplers_of(config, stock):
     """The rank-trained model with the samplers of its baseline, or None without samplers."""
-    if "rcnn" not in config.model.get("train_cfg", {}):
+    if "rcnn" not in (config.model.get("train_cfg") or {}):
         return None
     config = copy.deepcopy(config)
     for stage in ("rpn", "rcnn"):
@@ -144,8 +146,9 @@ def make_batch(shape, num_classes, device, seed=0):
 
 def num_classes_of(config):
     """Number of classes of the first head that names one."""
-    heads = [config.model.get("bbox_head"), config.model.get("roi_head", {}).get("bbox_head")]
-    return next(head["num_classes"] for head in heads if head)
+    model = config.model
+    heads = [model.get("bbox_head"), model.get("roi_head", {}).get("bbox_head")]
+    return next(head["num_classes"] for head in [*heads, model.get("mask_head")] if head)
 
 
 class Detector:
