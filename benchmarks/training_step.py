@@ -157,13 +157,15 @@ class Detector:
     Args:
         config: Its config.
         device: Where it runs.
+        amp: Whether the forward pass is cast to bfloat16 where autocast does so.
     """
 
-    def __init__(self, config, device):
+    def __init__(self, config, device, amp=False):
         torch.manual_seed(0)
         model = ConfigDict(without_weights(config.model.to_dict()))
         self.model = MODELS.build(model).to(device).train()
         self.device = device
+        self.amp = amp
         self.calls = []
         self.recording = False
         self._in_loss = 0.0
@@ -208,12 +210,16 @@ class Detector:
 
         return wrapped
 
+    def _losses(self, images, samples):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            return self.model.loss(images, samples)
+
     def step(self, images, samples):
         """Seconds of forward, loss and backward of one step."""
         self.model.zero_grad(set_to_none=True)
         self._in_loss = 0.0
         begin = self._now()
-        losses = self.model.loss(images, samples)
+        losses = self._losses(images, samples)
         total, _ = self.model.parse_losses(losses)
         end = self._now()
         total.backward()
@@ -229,7 +235,7 @@ class Detector:
     def classification(self, images, samples, runs):
         """Median seconds that the classification losses of one step take, forward and backward."""
         self.recording, self.calls = True, []
-        self.model.loss(images, samples)
+        self._losses(images, samples)
         self.recording = False
         calls = [
             (function, [_detached(value) for value in args], kwargs)
@@ -262,13 +268,13 @@ def _detached(value):
     return value.detach() if isinstance(value, torch.Tensor) else value
 
 
-def compare(rank_name, stock_name, shape, device, seconds):
+def compare(rank_name, stock_name, shape, device, seconds, amp=False):
     """All figures of a detector and its baseline."""
     configs = {"rank": load(rank_name), "stock": load(stock_name)}
     sampled = with_samplers_of(configs["rank"], configs["stock"])
     if sampled is not None:
         configs["rank, sampled"] = sampled
-    detectors = {name: Detector(config, device) for name, config in configs.items()}
+    detectors = {name: Detector(config, device, amp) for name, config in configs.items()}
     batch = make_batch(shape, num_classes_of(configs["rank"]), device)
     times = {name: [] for name in detectors}
     for detector in detectors.values():
@@ -319,6 +325,7 @@ def main(argv=None):
     parser.add_argument("--images", type=int, nargs=3, metavar=("NUMBER", "HEIGHT", "WIDTH"))
     parser.add_argument("--seconds", type=float, default=20.0, help="time budget of each pair")
     parser.add_argument("--threads", type=int, help="threads that torch may use on a CPU")
+    parser.add_argument("--amp", action="store_true", help="autocast to bfloat16")
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -329,13 +336,13 @@ def main(argv=None):
     device = torch.device(args.device)
     shape, pairs = SETS[args.set]
     shape = tuple(args.images) if args.images else shape
-    report = {**environment(device), "results": [], "failures": {}}
+    report = {**environment(device), "amp": args.amp, "results": [], "failures": {}}
     for pair in pairs:
         if args.only and not any(text in pair[0] for text in args.only):
             continue
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                result = compare(*pair, shape, device, args.seconds)
+                result = compare(*pair, shape, device, args.seconds, args.amp)
         except RuntimeError as error:  # out of memory, for one; the other pairs may fit
             report["failures"][pair[0]] = one_line(error)
             print(f"\n{pair[0]} failed: {one_line(error)}", file=sys.stderr)
