@@ -56,6 +56,12 @@ SETTINGS = {
     "rank_sort/rs-fcos_r50-caffe_fpn_gn-head-center-normbbox_4xb4-1x_coco.py": settings(
         0.008, 16, SHORT, None, None, None, RS, FULL_SIZE, 0.6
     ),
+    "rank_sort/rs-retinanet_r50_fpn_4xb4-1x_coco.py": settings(
+        0.008, 16, SHORT, IOU, THREE_RATIOS, 3, RS, FULL_SIZE, 0.5
+    ),
+    "rank_sort/rs-foveabox_r50_fpn_4xb4-1x_coco.py": settings(
+        0.008, 16, SHORT, None, None, None, RS, FULL_SIZE, 0.5
+    ),
     "alrp/alrp-atss_r50_fpn_4xb4-1x_coco.py": settings(
         0.005, 16, SHORT, ATSS, ONE_RATIO, 3, ALRP, FULL_SIZE, 0.6
     ),
