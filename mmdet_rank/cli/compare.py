@@ -202,9 +202,9 @@ def summary(rows: dict[str, list[dict]]) -> str:
         for kind in (kind for kind in IOU_TYPES if kind in runs[0]):
             row = [name, kind]
             for key in FIGURES:
-                row.append(_spread([run[kind][key] for run in runs], 100, 1))
-            row.append(_spread([run[kind]["correlation"] for run in runs], 1, 2))
-            row.append(_spread([run["iteration"] for run in runs], 1, 2))
+                row.append(spread([run[kind][key] for run in runs], 100, 1))
+            row.append(spread([run[kind]["correlation"] for run in runs], 1, 2))
+            row.append(spread([run["iteration"] for run in runs], 1, 2))
             cells.append(row)
     return format_table(["detector", "of", *FIGURES, "rank corr.", "s/iteration"], cells)
 
@@ -232,7 +232,13 @@ def _budget(epochs: int | None) -> list[str]:
     return [f"{key}={epochs}" for key in (*keys, "param_scheduler.1.T_max")]
 
 
-def _spread(values: list[float | None], factor: float, digits: int) -> str:
+def spread(values: list[float | None], factor: float, digits: int) -> str:
+    """Mean and, of several, standard deviation; "-" when one of them is not defined.
+
+    Example:
+        >>> spread([0.42, 0.44], factor=100, digits=1)
+        '43.0 ± 1.4'
+    """
     if any(value is None for value in values):
         return "-"
     scaled = [value * factor for value in values]

@@ -98,8 +98,9 @@ class EpochBalance(Balance):
     """aLRP's self-balance (thesis 7.3.2): mean total / mean localisation loss of the last epoch.
 
     All state is in buffers, and so in checkpoints: a resumed training goes on with the factor of
-    an uninterrupted one. Losses are averaged over all processes when a period ends, so that the
-    factor is the same on all of them.
+    an uninterrupted one. Losses are averaged over all processes in every iteration, not once at
+    the end of a period: the sums are then the same on all of them, also in a checkpoint, which
+    only the first process writes.
 
     Args:
         period: Iterations of an epoch. Default: `SelfBalanceHook` asks the data loader.
@@ -136,16 +137,16 @@ class EpochBalance(Balance):
                 "custom_hooks=[dict(type='SelfBalanceHook')] to the config, or give the period: "
                 "criterion=dict(balance=dict(type='epoch', period=...))."
             )
-        self.sums += torch.stack([cls_loss + task_loss, task_loss]).to(self.sums.dtype)
+        losses = torch.stack([cls_loss + task_loss, task_loss]).to(self.sums.dtype)
+        if world_size() > 1:
+            dist.all_reduce(losses)
+            losses /= world_size()
+        self.sums += losses
         self.iterations += 1
         self._seen += 1
         if self._seen < self.period:
             return
-        sums = self.sums.clone()
-        if world_size() > 1:
-            dist.all_reduce(sums)
-        smallest = SMALLEST_LOSS * self.period * world_size()
-        self.factor.copy_(sums[0] / sums[1].clamp(min=smallest))
+        self.factor.copy_(self.sums[0] / self.sums[1].clamp(min=SMALLEST_LOSS * self.period))
         self.sums.zero_()
         self.iterations.zero_()
         self._seen = 0

@@ -1,0 +1,140 @@
+"""Writes the runs on the digits into the tables of ``docs/experiments.md`` and ``README.md``.
+
+The runs are the JSON files of ``tools/compare_digits.py`` and ``tools/ablation_grid.py`` in
+``benchmarks/results/``; no figure in the documents is typed by hand.
+
+Example:
+    python benchmarks/experiments.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tables import fill, markdown
+
+from mmdet_rank.cli.ablation import BALANCES, WEIGHTS
+from mmdet_rank.cli.compare import FIGURES, IOU_TYPES, spread
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+#: Detectors by the names of their configs, in the order of the tables.
+DETECTORS = {
+    "atss": "ATSS",
+    "paa": "PAA",
+    "retinanet": "RetinaNet",
+    "fcos": "FCOS",
+    "foveabox": "FoveaBox",
+    "faster-rcnn": "Faster R-CNN",
+    "mask-rcnn": "Mask R-CNN",
+    "yolact": "YOLACT",
+    "solov2": "SOLOv2",
+}
+LOSSES = {"rs": "RS Loss", "alrp": "aLRP Loss", "ap": "AP Loss", "": "MMDetection"}
+#: Rows of thesis Table 8.3: config, and the samplers of RPN and R-CNN.
+SAMPLERS = {
+    "rs-faster-rcnn_r18_fpn_samplers_digits": ("random, 1:1", "random, 1:3"),
+    "rs-faster-rcnn_r18_fpn_rcnn-sampler_digits": ("none", "random, 1:3"),
+    "rs-faster-rcnn_r18_fpn_digits": ("none", "none"),
+}
+#: Names of the instance weights and balances in the table of the grid.
+WEIGHT_NAMES = {"none": "none (1)", "iou": "IoU"}
+BALANCE_NAMES = {"value": "by value", "magnitude": "by magnitude"}
+#: Figures of the grid and the decimals that they get.
+GRID_FIGURES = {"AP": "AP", "oLRP": "oLRP", "oLRP_Loc": "oLRP_Loc"}
+
+
+def main() -> int:
+    """Fill all tables."""
+    boxes, masks = load("digits_boxes.json"), load("digits_masks.json")
+    fill(
+        ROOT / "docs" / "experiments.md",
+        {
+            "boxes": detectors_table(boxes),
+            "masks": detectors_table(masks),
+            "samplers": samplers_table(load("digits_samplers.json")),
+            "grid": grid_tables(load("digits_grid.json")),
+        },
+    )
+    fill(ROOT / "README.md", {"digits": short_table(boxes | masks)})
+    return 0
+
+
+def load(name: str) -> dict[str, list[dict]]:
+    """The runs of a file of ``benchmarks/results/``, by config or cell."""
+    return json.loads((RESULTS / name).read_text())
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The detector and the loss of a config.
+
+    Example:
+        >>> split_name("alrp-faster-rcnn_r18_fpn_digits")
+        ('Faster R-CNN', 'aLRP Loss')
+    """
+    stem = name.split("_")[0]
+    prefix, _, rest = stem.partition("-")
+    if prefix in LOSSES:
+        return DETECTORS[rest], LOSSES[prefix]
+    return DETECTORS[stem], LOSSES[""]
+
+
+def figures(runs: list[dict], kind: str, keys: tuple[str, ...]) -> list[str]:
+    """Means and standard deviations in percent."""
+    return [spread([run[kind][key] for run in runs], 100, 1) for key in keys]
+
+
+def detectors_table(rows: dict[str, list[dict]]) -> str:
+    """All figures of every detector, boxes and masks apart."""
+    cells = []
+    for name, runs in rows.items():
+        for kind in (kind for kind in IOU_TYPES if kind in runs[0]):
+            correlation = spread([run[kind]["correlation"] for run in runs], 1, 2)
+            cells.append([*split_name(name), kind, *figures(runs, kind, FIGURES), correlation])
+    return markdown(["detector", "trained by", "of", *FIGURES, "rank corr."], cells)
+
+
+def short_table(rows: dict[str, list[dict]]) -> str:
+    """AP of each detector by RS Loss and by MMDetection's own losses."""
+    cells = []
+    for detector, title in DETECTORS.items():
+        own, stock = (rows[f"{prefix}{detector}_r18_fpn_digits"] for prefix in ("rs-", ""))
+        for kind in (kind for kind in IOU_TYPES if kind in own[0]):
+            label = f"{title}, {kind}" if "masks" in own[0] else title
+            cells.append([label, *(figures(runs, kind, ("AP",))[0] for runs in (own, stock))])
+    return markdown(["AP on the digits", "RS Loss", "MMDetection"], cells)
+
+
+def samplers_table(rows: dict[str, list[dict]]) -> str:
+    """Thesis Table 8.3: RS Loss with samplers and without."""
+    cells = [
+        [*SAMPLERS[name], *figures(rows[name], "boxes", ("AP", "AP50", "AP75", "oLRP"))]
+        for name in SAMPLERS
+    ]
+    return markdown(["sampling in the RPN", "in the R-CNN", "AP", "AP50", "AP75", "oLRP"], cells)
+
+
+def grid_tables(cells: dict[str, list[dict]]) -> str:
+    """Thesis Table 8.1: instance weight x balance, one table per figure."""
+    header = [BALANCE_NAMES.get(balance, f"constant {balance}") for balance in BALANCES]
+    tables = []
+    for figure, title in GRID_FIGURES.items():
+        rows = [
+            [
+                WEIGHT_NAMES.get(weight, weight),
+                *(
+                    figures(cells[f"{weight}_{balance}"], "boxes", (figure,))[0]
+                    for balance in BALANCES
+                ),
+            ]
+            for weight in WEIGHTS
+        ]
+        tables.append(markdown([f"{title}: instance weight", *header], rows))
+    return "\n\n".join(tables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
