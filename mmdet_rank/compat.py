@@ -102,6 +102,11 @@ def find_problems() -> list[str]:
     ]
     if not problems:
         problems.extend(_check_original_mmdet(found["mmdet"][0], found["mmcv"][0]))
+    if not _can_compare():
+        problems.append(
+            "Expected packaging, by which versions are compared, but it is not installed; do: "
+            "pip install packaging"
+        )
     return problems
 
 
@@ -148,7 +153,17 @@ def _check_original_mmdet(mmdet: Found, mmcv: Found) -> list[str]:
     ]
 
 
+def _can_compare() -> bool:
+    try:
+        import packaging.specifiers  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def _fits(version: str, specifier: str) -> bool:
+    if not _can_compare():
+        return True
     # Imported here because the stack needs it anyway, while mmdet_rank.ops alone does not.
     from packaging.specifiers import SpecifierSet
 

@@ -75,6 +75,17 @@ def test_unsupported_stacks_say_what_mends_them(monkeypatch, change, fragments):
         assert fragment in str(caught.value)
 
 
+def test_missing_packaging_is_a_problem_among_the_others(monkeypatch):
+    # An environment with torch alone lacks it, and is just where the rest is asked for.
+    monkeypatch.setitem(sys.modules, "packaging.specifiers", None)
+    with_distributions(monkeypatch, {"torch": "2.11.0"})
+    *missing, last = compat.find_problems()
+    assert len(missing) == 3
+    assert last.endswith("do: pip install packaging")
+    with_distributions(monkeypatch, DEFAULT)
+    assert compat.find_problems() == [last]
+
+
 def test_source_folder_counts_as_installed(monkeypatch):
     with_distributions(monkeypatch, {k: v for k, v in DEFAULT.items() if k != "onedl-mmdetection"})
     monkeypatch.setattr(compat.importlib.util, "find_spec", lambda name: name == "mmdet" or None)
