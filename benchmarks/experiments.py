@@ -43,24 +43,29 @@ SAMPLERS = {
 #: Names of the instance weights and balances in the table of the grid.
 WEIGHT_NAMES = {"none": "none (1)", "iou": "IoU"}
 BALANCE_NAMES = {"value": "by value", "magnitude": "by magnitude"}
-#: Figures of the grid and the decimals that they get.
-GRID_FIGURES = {"AP": "AP", "oLRP": "oLRP", "oLRP_Loc": "oLRP_Loc"}
+#: One table of the grid for each.
+GRID_FIGURES = ("AP", "oLRP", "oLRP_Loc")
 
 
 def main() -> int:
     """Fill all tables."""
+    for document, tables in blocks().items():
+        fill(document, tables)
+    return 0
+
+
+def blocks() -> dict[Path, dict[str, str]]:
+    """The tables of each document, by name."""
     boxes, masks = load("digits_boxes.json"), load("digits_masks.json")
-    fill(
-        ROOT / "docs" / "experiments.md",
-        {
+    return {
+        ROOT / "docs" / "experiments.md": {
             "boxes": detectors_table(boxes),
             "masks": detectors_table(masks),
             "samplers": samplers_table(load("digits_samplers.json")),
             "grid": grid_tables(load("digits_grid.json")),
         },
-    )
-    fill(ROOT / "README.md", {"digits": short_table(boxes | masks)})
-    return 0
+        ROOT / "README.md": {"digits": short_table(boxes | masks)},
+    }
 
 
 def load(name: str) -> dict[str, list[dict]]:
@@ -121,7 +126,7 @@ def grid_tables(cells: dict[str, list[dict]]) -> str:
     """Thesis Table 8.1: instance weight x balance, one table per figure."""
     header = [BALANCE_NAMES.get(balance, f"constant {balance}") for balance in BALANCES]
     tables = []
-    for figure, title in GRID_FIGURES.items():
+    for figure in GRID_FIGURES:
         rows = [
             [
                 WEIGHT_NAMES.get(weight, weight),
@@ -132,7 +137,7 @@ def grid_tables(cells: dict[str, list[dict]]) -> str:
             ]
             for weight in WEIGHTS
         ]
-        tables.append(markdown([f"{title}: instance weight", *header], rows))
+        tables.append(markdown([f"{figure}: instance weight", *header], rows))
     return "\n\n".join(tables)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import pickle
 import zipfile
@@ -166,6 +167,7 @@ def _harmless_types() -> list:
         np.dtype,
         multiarray.multiarray._reconstruct,
         multiarray.multiarray.scalar,
+        codecs.encode,  # how bytes are pickled; newer torch allows it by itself
         *dtypes,
     ]
 
