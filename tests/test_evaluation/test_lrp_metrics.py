@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from leaving import leave_processes
 from mmdet.evaluation.metrics import CocoMetric
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
@@ -370,7 +371,7 @@ def evaluate_part(rank, port, samples, names, queue):
     metric.dataset_meta = meta
     metric.process({}, panoptic[rank::2])
     queue.put((rank, found, metric.evaluate(size=len(panoptic))))
-    torch.distributed.destroy_process_group()
+    leave_processes()
 
 
 def run_part(metric, samples, names, size):
