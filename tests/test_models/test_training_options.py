@@ -1,5 +1,7 @@
 """Gradient checkpointing, gradient accumulation and mixed precision around the losses."""
 
+import copy
+
 import pytest
 import torch
 
@@ -28,7 +30,7 @@ def make(config, seed=0):
 def test_gradient_checkpointing_changes_no_gradient(config):
     plain = make(config)
     train_step(plain, num_classes=10, size=64)
-    config = config.copy()
+    config = copy.deepcopy(config)
     config.model.backbone.with_cp = True
     checkpointed = make(config)
     train_step(checkpointed, num_classes=10, size=64)

@@ -138,3 +138,11 @@ def test_without_a_working_triton_torch_does_the_work(monkeypatch):
     assert not package.use_kernels(torch.device("cpu"))
     monkeypatch.undo()
     package._interpreted.cache_clear()
+
+
+def test_an_old_triton_is_left_alone(monkeypatch):
+    monkeypatch.setattr(triton, "__version__", "3.2.0+git1")
+    package._compiles.cache_clear()
+    with pytest.warns(UserWarning, match=r"expected Triton 3\.3 or newer, got 3\.2\.0"):
+        assert not package.use_kernels(torch.device("cuda", 7))
+    package._compiles.cache_clear()

@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import subprocess
 import sys
@@ -7,8 +6,8 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 def test_kernels_through_the_interpreter():
+    pytest.importorskip("triton", minversion="3.3")
     # Triton decides when it is imported whether it compiles or interprets.
     tests = Path(__file__).with_name("test_kernels.py")
     result = subprocess.run(

@@ -5,9 +5,9 @@ to write the gradient, and three sums over P or 2P numbers, each written down as
 Nothing of N entries is stored between the passes, the host never waits, and all that programs add
 up together are integers, so that results do not depend on the order of programs.
 
-Triton comes with CUDA builds of torch on Linux. Where it is missing or cannot compile, and for
-float64 logits, the torch code does the work; ``MMDET_RANK_KERNELS=0`` leaves all to it.
-``TRITON_INTERPRET=1`` runs the kernels on CPU tensors, for tests.
+Triton comes with CUDA builds of torch on Linux. Where it is missing, older than 3.3 (torch 2.7) or
+cannot compile, and for float64 logits, the torch code does the work; ``MMDET_RANK_KERNELS=0``
+leaves all to it. ``TRITON_INTERPRET=1`` runs the kernels on CPU tensors, for tests.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import os
 import warnings
 
 import torch
+
+#: Older ones have never run the tests of the kernels; torch 2.7 comes with this one.
+OLDEST_TRITON = (3, 3)
 
 
 def use_kernels(device: torch.device) -> bool:
@@ -46,6 +49,7 @@ def _compiles(device: torch.device) -> bool:
     It asks for a C compiler and a GPU and driver of its liking, which shows only when it is used.
     """
     try:
+        _check_version()
         from .sums import sums_over_positives
 
         one = torch.ones(1, 1, dtype=torch.float64, device=device)
@@ -53,9 +57,18 @@ def _compiles(device: torch.device) -> bool:
     except Exception as error:
         warnings.warn(
             f"Ranking losses take the slower torch code on {device}, because Triton cannot run "
-            f"kernels there ({type(error).__name__}: {error}). Install a C compiler, or set "
-            "MMDET_RANK_KERNELS=0 to have this no more.",
+            f"kernels there ({type(error).__name__}: {error}). Install what is missing, such as a "
+            "C compiler, or set MMDET_RANK_KERNELS=0 to have this no more.",
             stacklevel=2,
         )
         return False
     return True
+
+
+def _check_version() -> None:
+    import triton
+
+    major, minor = map(int, triton.__version__.split(".")[:2])
+    if (major, minor) < OLDEST_TRITON:
+        oldest = ".".join(map(str, OLDEST_TRITON))
+        raise ImportError(f"expected Triton {oldest} or newer, got {triton.__version__}")
