@@ -123,20 +123,17 @@ def samplers_table(rows: dict[str, list[dict]]) -> str:
 
 
 def grid_tables(cells: dict[str, list[dict]]) -> str:
-    """Thesis Table 8.1: instance weight x balance, one table per figure."""
-    header = [BALANCE_NAMES.get(balance, f"constant {balance}") for balance in BALANCES]
+    """Thesis Table 8.1: instance weight x balance, one table per figure, of the cells there are."""
+    weights = [weight for weight in WEIGHTS if any(c.startswith(f"{weight}_") for c in cells)]
+    balances = [balance for balance in BALANCES if any(c.endswith(f"_{balance}") for c in cells)]
+    header = [BALANCE_NAMES.get(balance, f"constant {balance}") for balance in balances]
     tables = []
     for figure in GRID_FIGURES:
-        rows = [
-            [
-                WEIGHT_NAMES.get(weight, weight),
-                *(
-                    figures(cells[f"{weight}_{balance}"], "boxes", (figure,))[0]
-                    for balance in BALANCES
-                ),
-            ]
-            for weight in WEIGHTS
-        ]
+        rows = []
+        for weight in weights:
+            of_weight = [cells[f"{weight}_{balance}"] for balance in balances]
+            values = [figures(runs, "boxes", (figure,))[0] for runs in of_weight]
+            rows.append([WEIGHT_NAMES.get(weight, weight), *values])
         tables.append(markdown([f"{figure}: instance weight", *header], rows))
     return "\n\n".join(tables)
 
