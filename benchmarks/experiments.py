@@ -92,14 +92,25 @@ def figures(runs: list[dict], kind: str, keys: tuple[str, ...]) -> list[str]:
     return [spread([run[kind][key] for run in runs], 100, 1) for key in keys]
 
 
+def step_times() -> dict[str, str]:
+    """Seconds of a training step by config, from ``training_step.py``: on a CPU, float32."""
+    times = {}
+    for result in load("training_cpu.json")["results"]:
+        for kind in ("rank", "stock"):
+            seconds = result["rows"][kind]["step_s"]["median"]
+            times[Path(result[kind]).stem] = f"{seconds:.2f}"
+    return times
+
+
 def detectors_table(rows: dict[str, list[dict]]) -> str:
     """All figures of every detector, boxes and masks apart."""
-    cells = []
+    cells, times = [], step_times()
     for name, runs in rows.items():
         for kind in (kind for kind in IOU_TYPES if kind in runs[0]):
             correlation = spread([run[kind]["correlation"] for run in runs], 1, 2)
-            cells.append([*split_name(name), kind, *figures(runs, kind, FIGURES), correlation])
-    return markdown(["detector", "trained by", "of", *FIGURES, "rank corr."], cells)
+            values = [*figures(runs, kind, FIGURES), correlation, times.get(name, "-")]
+            cells.append([*split_name(name), kind, *values])
+    return markdown(["detector", "trained by", "of", *FIGURES, "rank corr.", "step, s"], cells)
 
 
 def short_table(rows: dict[str, list[dict]]) -> str:

@@ -1,0 +1,57 @@
+"""The tables of the experiments are made from the files of the runs."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def experiments():
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import experiments
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return experiments
+
+
+def test_documents_show_the_figures_of_the_runs(experiments):
+    for document, tables in experiments.blocks().items():
+        text = document.read_text()
+        for name, table in tables.items():
+            assert f"<!-- begin {name} -->\n{table}\n<!-- end {name} -->" in text
+
+
+def runs(*values):
+    figures = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN", "correlation")
+    return [{"boxes": dict.fromkeys(figures, value), "iteration": 1.0} for value in values]
+
+
+def test_rows_name_detector_loss_and_spread(experiments):
+    rows = {"alrp-faster-rcnn_r18_fpn_digits": runs(0.4, 0.5), "fcos_r18_fpn_digits": runs(0.25)}
+    _, _, spread, single = experiments.detectors_table(rows).splitlines()
+    assert spread.startswith("| Faster R-CNN | aLRP Loss | boxes | 45.0 ± 7.1 | ")
+    assert spread.endswith(" | 0.45 ± 0.07 | - |")
+    assert single.startswith("| FCOS | MMDetection | boxes | 25.0 | ")
+    assert float(single.split(" | ")[-1].rstrip(" |")) > 0
+
+
+def test_grid_has_a_table_for_each_figure(experiments):
+    cells = {
+        f"{weight}_{balance}": runs(index / 10 + place / 100)
+        for index, weight in enumerate(experiments.WEIGHTS)
+        for place, balance in enumerate(experiments.BALANCES)
+    }
+    first = experiments.grid_tables(cells).split("\n\n")[0].splitlines()
+    assert first[0].startswith("| AP: instance weight | constant 1 | ")
+    assert first[3] == "| centerness | 10.0 | 11.0 | 12.0 | 13.0 | 14.0 |"
+
+
+def test_part_of_a_grid_has_its_own_rows_and_columns(experiments):
+    cells = {"score_1": runs(0.1), "score_value": runs(0.2)}
+    first = experiments.grid_tables(cells).split("\n\n")[0].splitlines()
+    assert first[0] == "| AP: instance weight | constant 1 | by value |"
+    assert first[2:] == ["| score | 10.0 | 20.0 |"]
