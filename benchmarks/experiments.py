@@ -1,7 +1,7 @@
 """Writes the runs on the digits into the tables of ``docs/experiments.md`` and ``README.md``.
 
 The runs are the JSON files of ``tools/compare_digits.py`` and ``tools/ablation_grid.py`` in
-``benchmarks/results/``; no figure in the documents is typed by hand.
+``benchmarks/results/``; no figure in these tables is typed by hand.
 
 Example:
     python benchmarks/experiments.py

@@ -100,13 +100,13 @@ def find_problems() -> list[str]:
         for requirement in STACK
         if (problem := _check_one(requirement, found[requirement.module]))
     ]
-    if not problems:
-        problems.extend(_check_original_mmdet(found["mmdet"][0], found["mmcv"][0]))
     if not _can_compare():
         problems.append(
             "Expected packaging, by which versions are compared, but it is not installed; do: "
             "pip install packaging"
         )
+    if not problems:
+        problems.extend(_check_original_mmdet(found["mmdet"][0], found["mmcv"][0]))
     return problems
 
 
@@ -163,7 +163,7 @@ def _can_compare() -> bool:
 
 def _fits(version: str, specifier: str) -> bool:
     if not _can_compare():
-        return True
+        return True  # Nothing is held against a version that cannot be judged.
     # Imported here because the stack needs it anyway, while mmdet_rank.ops alone does not.
     from packaging.specifiers import SpecifierSet
 

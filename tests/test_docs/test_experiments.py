@@ -1,21 +1,12 @@
 """The tables of the experiments are made from the files of the runs."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from benchmark_modules import import_benchmark
 
 
 @pytest.fixture(scope="module")
 def experiments():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import experiments
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return experiments
+    return import_benchmark("experiments")
 
 
 def test_documents_show_the_figures_of_the_runs(experiments):

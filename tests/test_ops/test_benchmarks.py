@@ -1,24 +1,15 @@
 """The benchmarks run, their peers compute what they claim, and their figures add up."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from benchmark_modules import import_benchmark
 
 
 @pytest.fixture(scope="module")
 def benchmarks():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import gpu_report
-        import ranking_losses
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-    return {"gpu_report": gpu_report, "ranking_losses": ranking_losses}
+    return {name: import_benchmark(name) for name in ("gpu_report", "ranking_losses")}
 
 
 @pytest.fixture(scope="module")
