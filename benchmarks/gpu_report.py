@@ -220,6 +220,8 @@ class Progress:
             self.report["failures"][name] = one_line(error)
             if not self._over:
                 traceback.print_exc()
+            # Broken off between a no_grad block's last line and its end, it would stay in force.
+            torch.set_grad_enabled(True)
         self.save()
         return result
 

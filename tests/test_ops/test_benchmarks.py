@@ -91,3 +91,18 @@ def test_peak_memory(benchmarks, capsys):
 def test_missing_device_is_one_line(benchmarks, script, capsys):
     assert benchmarks[script].main(["--device", "cuda", "--out", "unused.json"]) == 1
     assert capsys.readouterr().err == "No CUDA device is available; use --device cpu.\n"
+
+
+def test_a_part_broken_off_leaves_gradients_on(benchmarks, tmp_path):
+    def broken_off():
+        torch.set_grad_enabled(False)
+        raise benchmarks["gpu_report"].OutOfTimeError("the time was over")
+
+    progress = benchmarks["gpu_report"].Progress(tmp_path / "report.json", {}, minutes=1)
+    try:
+        assert progress.part("part", broken_off) is None
+        assert torch.is_grad_enabled()
+    finally:
+        progress.close()
+        torch.set_grad_enabled(True)
+    assert list(progress.report["failures"]) == ["part"]
