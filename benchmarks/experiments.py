@@ -29,6 +29,9 @@ DETECTORS = {
     "fcos": "FCOS",
     "foveabox": "FoveaBox",
     "faster-rcnn": "Faster R-CNN",
+    "cascade-rcnn": "Cascade R-CNN",
+    "deformable-detr": "Deformable DETR",
+    "dino": "DINO",
     "mask-rcnn": "Mask R-CNN",
     "yolact": "YOLACT",
     "solov2": "SOLOv2",
@@ -115,9 +118,9 @@ def detectors_table(rows: dict[str, list[dict]]) -> str:
 
 def short_table(rows: dict[str, list[dict]]) -> str:
     """AP of each detector by RS Loss and by MMDetection's own losses."""
-    cells = []
-    for detector, title in DETECTORS.items():
-        own, stock = (rows[f"{prefix}{detector}_r18_fpn_digits"] for prefix in ("rs-", ""))
+    cells, by_detector = [], {split_name(name): runs for name, runs in rows.items()}
+    for title in DETECTORS.values():
+        own, stock = (by_detector[title, LOSSES[prefix]] for prefix in ("rs", ""))
         for kind in (kind for kind in IOU_TYPES if kind in own[0]):
             label = f"{title}, {kind}" if "masks" in own[0] else title
             cells.append([label, *(figures(runs, kind, ("AP",))[0] for runs in (own, stock))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from configs import build_model, find, load_config, train_step
+from configs import build_model, config_names, find, load_config, train_step
 from mmdet_rank.criteria.balance import EpochBalance
 from mmdet_rank.datasets.digits import METAINFO
 
@@ -44,6 +44,16 @@ def test_losses_are_compared_at_the_same_budget(prefix, detector):
     assert config.train_cfg.max_epochs == 3
     assert config.val_evaluator.type == "CocoLRPMetric"
     assert config.model.test_cfg.score_thr == 0
+
+
+@pytest.mark.parametrize("name", [n for n in config_names("digits") if "/rs-" in n])
+def test_of_a_ranked_detector_and_the_stock_one_only_the_model_differs(name):
+    stock = name.replace("/rs-", "/").replace("_rcnn-sampler", "").replace("_samplers", "")
+    config, stock = load_config(name).to_dict(), load_config(stock).to_dict()
+    model, stock_model = config.pop("model"), stock.pop("model")
+    assert config == stock
+    for key in ("type", "backbone", "neck", "data_preprocessor", "test_cfg"):
+        assert model[key] == stock_model[key], key
 
 
 @pytest.mark.parametrize("detector", HEADS)

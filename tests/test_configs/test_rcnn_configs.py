@@ -89,7 +89,7 @@ BUILT = [
 ]
 DIGITS = [
     f"digits/{loss}{part}-rcnn_r18_fpn_digits.py" for loss in ("", "rs-")
-    for part in ("faster", "mask")
+    for part in ("faster", "cascade", "mask")
 ] + [
     f"digits/rs-faster-rcnn_r18_fpn_{part}_digits.py" for part in ("rcnn-sampler", "samplers")
 ]  # fmt: skip
@@ -205,6 +205,31 @@ def test_samplers_on_the_digits(part, numbers):
     assert model == other
     for key in ("train_dataloader", "optim_wrapper", "param_scheduler", "train_cfg"):
         assert config[key] == without[key]
+
+
+def test_cascade_on_the_digits():
+    config, stock, full = (
+        load_config(f"{name}.py")
+        for name in (
+            *(f"digits/{prefix}cascade-rcnn_r18_fpn_digits" for prefix in ("rs-", "")),
+            "rank_sort/rs-cascade-rcnn_r50_fpn_4xb4-1x_coco",
+        )
+    )
+    assert config.model.roi_head.stage_loss_weights == [1, 1, 1]
+    stages = [stages_of(each.model) for each in (config, stock, full)]
+    for (head, train), (stock_head, stock_train), (full_head, full_train) in zip(
+        *stages, strict=True
+    ):
+        # Sizes are those of the stock detector, all else that of the config for COCO.
+        sizes = ("in_channels", "fc_out_channels", "roi_feat_size", "num_classes")
+        assert {key: head[key] for key in sizes} == {key: stock_head[key] for key in sizes}
+        defaults = dict(loss_cls=dict(type="RankSortLoss"), loss_bbox=dict(type="GIoULoss"))
+        expected = full_head.to_dict() | {key: stock_head[key] for key in sizes} | defaults
+        assert head == expected
+        assert train == full_train
+        assert train.assigner == stock_train.assigner
+        assert (stock_train.sampler.type, stock_train.sampler.num) == ("RandomSampler", 128)
+    assert config.model.train_cfg.rpn.sampler == dict(type="PseudoSampler")
 
 
 @every_config

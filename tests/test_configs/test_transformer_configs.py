@@ -15,6 +15,11 @@ SETTINGS = {
         "dino/dino-4scale_r50_8xb2-12e_coco.py", 1e-4, 16, (12, [11]), 224,
     ),
 }  # fmt: skip
+# Detector and its config for COCO.
+DIGITS = {
+    "deformable-detr": "rank_sort/rs-deformable-detr_r50_16xb2-50e_coco.py",
+    "dino": "rank_sort/rs-dino-4scale_r50_8xb2-12e_coco.py",
+}
 every_config = pytest.mark.parametrize("name", SETTINGS)
 
 
@@ -76,4 +81,34 @@ def test_model_trains_and_predicts(name):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
     assert len(keys) == 1
     (sample,) = predict(model, size=size)
+    assert sample.pred_instances.bboxes.isfinite().all()
+
+
+@pytest.mark.parametrize("detector", DIGITS)
+def test_digits(detector):
+    stock, ranked = (load_config(f"digits/{p}{detector}_r18_digits.py") for p in ("", "rs-"))
+    full = load_config(DIGITS[detector])
+    head, stock_head = dict(ranked.model.bbox_head), dict(stock.model.bbox_head)
+    assert head.pop("type") == "Rank" + stock_head.pop("type") == full.model.bbox_head.type
+    assert head.pop("loss_cls") == dict(type="RankSortLoss")
+    assert stock_head.pop("loss_cls").type == "FocalLoss"
+    assert head == stock_head
+    for key in set(stock.model) - {"bbox_head"}:
+        assert ranked.model[key] == stock.model[key], key
+    # Matching and the weights of the box losses are those of the config for COCO.
+    assert ranked.model.train_cfg == full.model.train_cfg
+    for key in ("loss_bbox", "loss_iou"):
+        assert head[key] == full.model.bbox_head[key]
+    assert head["num_classes"] == 10
+
+
+@pytest.mark.parametrize("prefix", ["", "rs-"])
+@pytest.mark.parametrize("detector", DIGITS)
+def test_digits_model_trains_and_predicts(detector, prefix):
+    torch.manual_seed(0)
+    model = build_model(load_config(f"digits/{prefix}{detector}_r18_digits.py"))
+    losses = train_step(model, (2, 1), num_classes=10, size=192)
+    assert all(torch.as_tensor(value).isfinite().all() for value in losses.values())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    (sample,) = predict(model, size=192)
     assert sample.pred_instances.bboxes.isfinite().all()
