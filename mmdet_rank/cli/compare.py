@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -24,6 +26,8 @@ from mmdet_rank.visualization.training_curve import read_scalars
 IOU_TYPES = {"boxes": "bbox", "masks": "segm"}
 #: Figures in percent of the table, as the LRP report calls them.
 FIGURES = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
+#: Figures of a detector that detects nothing.
+NOTHING_FOUND = {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "oLRP": 1.0}
 #: How the names of configs begin whose classification a ranking loss trains.
 RANKED = ("rs-", "alrp-", "ap-")
 
@@ -55,6 +59,12 @@ def compare(root: Path, argv: list[str] | None = None) -> None:
     for config in configs:
         if not config.is_file():
             raise UserError(f"Expected a config file, but {config} does not exist")
+    stems = [config.stem for config in configs]
+    if len(set(stems)) < len(stems):
+        raise UserError(
+            f"Expected configs of different names, by which runs are kept and told apart, but got "
+            f"{', '.join(map(str, configs))}; leave one out, or rename it"
+        )
     keep_settings(args.work_dir, {"epochs": args.epochs, "cfg_options": args.cfg_options})
     rows = {}
     for config in configs:
@@ -98,6 +108,7 @@ def run_once(
         iteration.
     """
     folder = work_dir / f"{config.stem}_seed{seed}"
+    keep_config(folder, config)
     result = folder / "result.json"
     if result.is_file():
         print(f"Found {result}")
@@ -133,7 +144,7 @@ def run_once(
         ],
         folder / "test.log",
     )
-    write_json(result, measure(config, training, prefix / "detections"))
+    write_json(result, measure(prefix / config.name, training, prefix / "detections"))
     return load_json(result)
 
 
@@ -153,18 +164,35 @@ def keep_settings(work_dir: str | Path, settings: dict) -> None:
     write_json(file, settings)
 
 
+def keep_config(folder: Path, config: Path) -> None:
+    """Note of which config a run is, for it is found or continued by the config's name.
+
+    Raises:
+        UserError: The config has changed since the run began.
+    """
+    content = json.dumps(Config.fromfile(config).to_dict(), sort_keys=True, default=str)
+    fingerprint = hashlib.sha256(content.encode()).hexdigest()
+    file = folder / "config.json"
+    if file.is_file() and load_json(file) != {"sha256": fingerprint}:
+        raise UserError(
+            f"Expected {config} as it was when the run in {folder} began, but it has changed "
+            "since; delete that folder, or give another --work-dir"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"sha256": fingerprint})
+
+
 def measure(config: Path, training: Path, prefix: Path) -> dict:
     """Figures of a finished run from its detections and its log.
 
     Args:
-        config: The config.
+        config: The config as it was tested, with all options.
         training: Folder of the training.
         prefix: Path of the detections without ``.bbox.json`` and ``.segm.json``.
     """
     cfg = Config.fromfile(config)
-    dataset = cfg.val_dataloader.dataset
-    truth = load_json(Path(dataset.data_root) / dataset.ann_file)
-    metric = cfg.val_evaluator.metric
+    truth = load_json(cfg.test_evaluator.ann_file)
+    metric = cfg.test_evaluator.metric
     metrics = [metric] if isinstance(metric, str) else metric
     times = [entry["time"] for entry in read_scalars(training) if "time" in entry]
     return {
@@ -177,11 +205,15 @@ def measure(config: Path, training: Path, prefix: Path) -> dict:
 def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> dict:
     """Figures of COCO results, and the rank correlation of their scores and IoUs.
 
+    Of no detections at all AP is 0 and oLRP 1; what there is no figure of is None.
+
     Args:
         truth: Content of an annotation file.
         detections: Content of a result file.
         iou_type: ``bbox`` or ``segm``.
     """
+    if not detections:
+        return dict.fromkeys((*FIGURES, "correlation")) | NOTHING_FOUND
     evaluation = evaluate_coco(truth, detections, iou_type)
     report = evaluation.report()
     # Classes of a test set are never ranked against each other, so neither are they here.

@@ -7,16 +7,24 @@ failure are the files opened again, to tell which of them is to blame.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from mmdet_rank.cli.errors import UserError
 
 NUM_NAMES = 10
+#: What MMDetection and pycocotools read of each entry of an annotation file.
+NEEDED = {
+    "images": ("id", "file_name", "width", "height"),
+    "annotations": ("id", "image_id", "category_id", "bbox", "area"),
+    "categories": ("id", "name"),
+}
 
 
 def diagnose(cfg: Config, splits: list[str]) -> None:
@@ -31,7 +39,7 @@ def diagnose(cfg: Config, splits: list[str]) -> None:
             its category names are not those of the data set.
     """
     for split in splits:
-        for where, dataset in _dataset_configs(cfg, split):
+        for where, dataset in dataset_configs(cfg, split):
             _diagnose_dataset(where, dataset)
         for where, evaluator in _evaluator_configs(cfg, split):
             if evaluator.get("ann_file"):
@@ -59,7 +67,28 @@ def check_built(dataset: Any, split: str) -> None:
         _check_first_image(leaf, split)
 
 
-def _dataset_configs(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
+def warn_of_other_truth(cfg: Config, split: str) -> None:
+    """Warn when a split is evaluated by another annotation file than that of its data.
+
+    Both usually number their images from 1, so that the figures would be wrong without an error.
+    """
+    paths = [
+        Path(dataset.get("data_root") or "", dataset["ann_file"])
+        for _, dataset in dataset_configs(cfg, split)
+    ]
+    for where, evaluator in _evaluator_configs(cfg, split):
+        path = evaluator.get("ann_file")
+        if path and paths and Path(path).resolve() not in [each.resolve() for each in paths]:
+            print_log(
+                f"{where}.ann_file is {path}, but the images are those of "
+                f"{', '.join(map(str, paths))}: the figures are wrong unless both files have the "
+                "same images and objects.",
+                logger="current",
+                level=logging.WARNING,
+            )
+
+
+def dataset_configs(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
     """Every data set of a split that reads files, with its place in the config."""
     loader = cfg.get(f"{split}_dataloader")
     if not loader:
@@ -103,6 +132,7 @@ def _diagnose_dataset(where: str, dataset: dict) -> None:
         classes = (getattr(DATASETS.get(dataset["type"]), "METAINFO", None) or {}).get("classes")
     if isinstance(classes, (list, tuple)):
         _check_names(where, str(ann_file), list(classes), _category_names(content))
+    _check_entries(where, str(ann_file), content)
     only_objects = (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False)
     if not content["images"] or (only_objects and not content["annotations"]):
         raise UserError(_no_image_left(where, str(ann_file)))
@@ -138,6 +168,20 @@ def _read_annotations(where: str, path: Path) -> dict | None:
     return content
 
 
+def _check_entries(where: str, ann_file: str, content: dict) -> None:
+    """Refuse entries that lack what MMDetection reads of them."""
+    for kind, needed in NEEDED.items():
+        for index, entry in enumerate(content[kind]):
+            lacking = [key for key in needed if not isinstance(entry, dict) or key not in entry]
+            if lacking:
+                advice = {"area": "; area is width x height of the box, or that of the mask"}
+                raise UserError(
+                    f"Expected {', '.join(needed)} in each of the {kind} of {ann_file} ({where}), "
+                    f"but entry {index} lacks {', '.join(lacking)}; add that to the file"
+                    + "".join(advice.get(key, "") for key in lacking)
+                )
+
+
 def _category_names(content: dict | None) -> list[str]:
     return [] if content is None else [entry.get("name", "") for entry in content["categories"]]
 
@@ -151,8 +195,8 @@ def _check_names(where: str, ann_file: str, classes: list[str], names: list[str]
     if unknown:
         raise UserError(
             f"Expected every class of {where} among the categories of {ann_file}, but "
-            f"{len(unknown)} of {len(classes)} are not: {_shorten(unknown)}. The file has "
-            f"{_shorten(names)}. Do: set metainfo=dict(classes=(...)) of the data set to the "
+            f"{len(unknown)} of {len(classes)} are not: {shorten(unknown)}. The file has "
+            f"{shorten(names)}. Do: set metainfo=dict(classes=(...)) of the data set to the "
             "names in the file, for train, val and test, and num_classes of the heads to match"
         )
 
@@ -189,6 +233,7 @@ def _leaves(dataset: Any) -> Iterator[Any]:
         yield dataset
 
 
-def _shorten(names: list[str]) -> str:
+def shorten(names: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
     more = f", and {len(names) - NUM_NAMES} more" if len(names) > NUM_NAMES else ""
     return ", ".join(names[:NUM_NAMES]) + more

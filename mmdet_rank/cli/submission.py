@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmdet_rank.cli.errors import UserError, refused_input
@@ -38,6 +40,15 @@ class Submission:
         with refused_input():
             submission_name(self.name)
             self.image_list = check_image_list(self.list_path)
+        if self.image_list.get("annotations"):
+            print_log(
+                f"{self.list_path} has annotations, so it is not COCO test-dev's list of images, "
+                "and the server will refuse the results. For test-dev, add --cfg-options "
+                "test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json "
+                "test_dataloader.dataset.data_prefix.img=test2017/",
+                logger="current",
+                level=logging.WARNING,
+            )
         self.iou_types = _iou_types(cfg.test_evaluator)
         prefix = Path(cfg.work_dir, "submission", "results")
         self.result_files = {iou: Path(f"{prefix}.{iou}.json") for iou in self.iou_types}

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from mmdet_rank.cli import checkpoints, datasets
 from mmdet_rank.cli.build import unwrapped
+from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
 from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
 from mmdet_rank.cli.launch import end_processes, prepare_processes
@@ -74,7 +75,9 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
     checkpoint = checkpoints.read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)
     cfg = load_config(args)
     prepare_config(cfg, args)
+    order_classes(cfg)
     submission = Submission(cfg, args.submission) if args.submission is not None else None
+    datasets.warn_of_other_truth(cfg, "test")
     prepare_processes(cfg, args.local_rank)
     runner = model = None
     try:

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from mmdet_rank.cli import checkpoints, datasets
 from mmdet_rank.cli.build import unwrapped
+from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
 from mmdet_rank.cli.errors import UserError, explained, run_tool
 from mmdet_rank.cli.launch import end_processes, prepare_processes, warn_of_batch_size
@@ -51,6 +52,8 @@ def train(argv: list[str] | None = None) -> None:
     checkpoints.use_safe_loading(args.trust_checkpoint)
     start = select_start(cfg, args.resume, trust=args.trust_checkpoint)
     make_resumable(cfg, args.cfg_options or {})
+    order_classes(cfg)
+    datasets.warn_of_other_truth(cfg, "val")
     prepare_processes(cfg, args.local_rank)
     runner = None
     try:

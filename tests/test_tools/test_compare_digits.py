@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmdet_rank.cli import compare
 from mmdet_rank.datasets.digits import DigitsOptions, build_digits
@@ -47,6 +48,61 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     assert "Found" in capsys.readouterr().out
     assert checkpoint.stat().st_mtime_ns == written
 
+    Path("tiny.py").write_text(CONFIG + "model.update(test_cfg=dict(score_thr=0.1))\n")
+    assert compare.main(ROOT, arguments) == 1
+    message = capsys.readouterr().err
+    assert "Expected tiny.py as it was when the run in work_dirs/compare/tiny_seed5" in message
+
+
+@pytest.mark.slow
+def test_options_for_the_data_count_in_the_figures_too(tmp_path, monkeypatch):
+    # Objects of the other data set, as if each had been found.
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("data/digits", 0), ("data/other", 1)):
+        build_digits(Path(name), DigitsOptions(train=2, val=4, seed=seed))
+    monkeypatch.setattr(compare, "run_quietly", pretend_to_run)
+    file = "data/other/annotations/instances_val.json"
+    options = [f"test_evaluator.ann_file={file}", "test_dataloader.dataset.data_root=data/other/"]
+    Path("tiny.py").write_text(CONFIG)
+    run = compare.run_once(ROOT, Path("tiny.py"), 0, 1, Path("runs"), options)
+    assert run["boxes"]["AP"] == pytest.approx(1)
+
+
+def pretend_to_run(command, log):
+    """Leave what the tools would: the config with its options, a log, and perfect detections."""
+    config, folder = Path(command[2]), Path(command[command.index("--work-dir") + 1])
+    folder.mkdir(parents=True)
+    pairs = (text.split("=", 1) for text in command[command.index("--cfg-options") + 1 :])
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict({key: value for key, value in pairs if key.startswith("test_")})
+    cfg.dump(folder / config.name)
+    if "train.py" in command[1]:
+        (folder / "last_checkpoint").write_text("epoch_1.pth")
+        (folder / "run" / "vis_data").mkdir(parents=True)
+        (folder / "run" / "vis_data" / "scalars.json").write_text('{"time": 0.25, "step": 1}\n')
+        return
+    truth = json.loads(Path(cfg.test_evaluator.ann_file).read_text())
+    keys = ("image_id", "category_id", "bbox")
+    found = [{key: a[key] for key in keys} | {"score": 0.5} for a in truth["annotations"]]
+    Path(f"{cfg.test_evaluator.outfile_prefix}.bbox.json").write_text(json.dumps(found))
+
+
+def test_nothing_detected_is_the_worst_figure_and_no_error():
+    truth = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+    figures = compare.measure_detections(truth, [], "bbox")
+    assert set(figures) == {*compare.FIGURES, "correlation"}
+    assert (figures["AP"], figures["oLRP"], figures["oLRP_FP"]) == (0, 1, None)
+    assert "-" in compare.summary({"one": [{"boxes": figures, "iteration": 0.1}]})
+
+
+def test_configs_of_one_name_are_refused(tmp_path, capsys):
+    paths = [tmp_path / folder / "same.py" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("")
+    assert compare.main(ROOT, list(map(str, paths))) == 1
+    assert "Expected configs of different names" in capsys.readouterr().err
+
 
 def test_table_of_seeds():
     figures = dict.fromkeys(compare.FIGURES, 0.25) | {"correlation": 0.5}
@@ -69,9 +125,8 @@ def test_masks_are_measured_too(tmp_path):
     truth = json.loads((tmp_path / "data/annotations/instances_val.json").read_text())
     config = tmp_path / "config.py"
     config.write_text(
-        "val_evaluator = dict(metric=['bbox', 'segm'])\n"
-        f"val_dataloader = dict(dataset=dict(data_root={str(tmp_path / 'data')!r},"
-        " ann_file='annotations/instances_val.json'))\n"
+        "test_evaluator = dict(metric=['bbox', 'segm'],"
+        f"ann_file={str(tmp_path / 'data/annotations/instances_val.json')!r})\n"
     )
     keys = ("image_id", "category_id", "bbox", "segmentation")
     masks = [{k: a[k] for k in keys} | {"score": 0.5} for a in truth["annotations"]]

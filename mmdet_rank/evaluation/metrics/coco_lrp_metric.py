@@ -56,6 +56,10 @@ class CocoLRPMetric(CocoMetric):
         super().__init__(*args, **kwargs)
         self.tau = tau
         self.report_prefix = report_prefix
+        if self._coco_api is not None:
+            # pycocotools stops without it, and MMDetection's data sets take it for 0.
+            for annotation in self._coco_api.anns.values():
+                annotation.setdefault("iscrowd", 0)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute CocoMetric's figures and those of LRP Error.
