@@ -50,9 +50,25 @@ def read_checkpoint(filename: str, map_location: Any = "cpu", *, trust: bool = F
         What was saved.
 
     Raises:
-        UserError: The file is missing, broken, or holds more than weights and `trust` is off.
+        UserError: The file is missing, broken, no checkpoint, or holds more than weights and
+            `trust` is off.
     """
+    checkpoint = _read(filename, map_location, trust=trust)
+    if not isinstance(checkpoint, dict):
+        raise UserError(
+            f"Expected a checkpoint, a dict of weights, but {filename} holds a "
+            f"{type(checkpoint).__name__}; take another"
+        )
+    return checkpoint
+
+
+def _read(filename: str, map_location: Any, *, trust: bool) -> Any:
     path = Path(filename).expanduser()
+    if "://" in str(filename):
+        raise UserError(
+            f"Expected the path of a checkpoint, but got the address {filename}; download it, and "
+            "give the path of the file"
+        )
     if not path.is_file():
         raise UserError(f"Expected a checkpoint, but {filename} does not exist; check the path")
     try:

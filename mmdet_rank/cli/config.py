@@ -97,6 +97,26 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def require(cfg: Config, keys: tuple[str, ...], name: str) -> None:
+    """Refuse a config that lacks what a run needs, such as one of ``configs/_base_``.
+
+    Args:
+        cfg: The config.
+        keys: What the run needs.
+        name: What to call the config in the message.
+
+    Raises:
+        UserError: One of the keys is missing.
+    """
+    lacking = [key for key in keys if cfg.get(key) is None]
+    if lacking:
+        raise UserError(
+            f"Expected a whole config, but {name} has no {', '.join(lacking)}; give one that "
+            "inherits a model, a data set, a schedule and a runtime (those in a folder _base_ are "
+            "parts)"
+        )
+
+
 def refuse_old_keys(cfg: Config, name: str) -> None:
     """Refuse keys of MMDetection 2, which MMDetection 3 ignores or fails on far away.
 

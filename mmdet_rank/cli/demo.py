@@ -22,9 +22,10 @@ from pathlib import Path
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
-from mmdet_rank.cli.errors import UserError, run_tool
+from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
 from mmdet_rank.cli.progress import run_quietly, run_training
 from mmdet_rank.datasets.digits import DigitsOptions, build_digits
+from mmdet_rank.datasets.digits.metainfo import CLASSES
 from mmdet_rank.evaluation.files import write_json, written_whole
 from mmdet_rank.evaluation.report import format_table, percent
 from mmdet_rank.evaluation.thresholds import report_thresholds
@@ -67,7 +68,9 @@ def demo(root: Path, argv: list[str] | None = None) -> None:
     args = make_parser(root).parse_args(argv)
     started = time.perf_counter()
     run = Demo(root, Path(args.config), Path(args.work_dir))
-    run.prepare_data(DigitsOptions(train=args.train, val=args.val))
+    with refused_input():
+        options = DigitsOptions(train=args.train, val=args.val)
+    run.prepare_data(options)
     run.forget_other_runs()
     run.train()
     run.evaluate()
@@ -112,7 +115,21 @@ class Demo:
         """The config, read."""
         if not self.config.is_file():
             raise UserError(f"Expected a config file, but {self.config} does not exist")
-        return Config.fromfile(self.config)
+        with explained(f"{self.config} cannot be read"):
+            cfg = Config.fromfile(self.config)
+        dataset = (cfg.get("val_dataloader") or {}).get("dataset") or {}
+        classes = (dataset.get("metainfo") or {}).get("classes") or ()
+        if tuple(classes) != CLASSES:
+            raise UserError(
+                f"Expected a config of configs/digits/, for the demo makes that data, but "
+                f"{self.config} has other classes; train it by tools/train.py"
+            )
+        if "bbox" not in cfg.val_evaluator.metric:
+            raise UserError(
+                f"Expected a config that evaluates boxes, which the demo draws, but {self.config} "
+                f"evaluates {cfg.val_evaluator.metric}; train it by tools/train.py"
+            )
+        return cfg
 
     @property
     def data(self) -> Path:
@@ -147,10 +164,8 @@ class Demo:
     def prepare_data(self, options: DigitsOptions) -> None:
         """Step 1: make the data set, or find it."""
         _announce(1, "Data: handwritten digits on photographs")
-        try:
+        with refused_input():
             report = build_digits(self.data, options)
-        except OSError as error:
-            raise UserError(str(error)) from error
         counts = ", ".join(
             f"{count['images']} images with {count['digits']} digits for {split}"
             for split, count in report.counts.items()

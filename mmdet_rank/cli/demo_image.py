@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mmdet.apis import DetInferencer
+from mmdet.apis.det_inferencer import IMG_EXTENSIONS
 
 from mmdet_rank.cli import checkpoints
 from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
@@ -35,10 +36,7 @@ def draw(argv: list[str] | None = None) -> None:
         UserError: The pictures, the config, the checkpoint or the thresholds do not allow it.
     """
     args = parse_arguments(make_parser(), argv)
-    if not Path(args.pictures).exists():
-        raise UserError(
-            f"Expected a picture or a folder of pictures, but {args.pictures} does not exist"
-        )
+    pictures = find_pictures(args.pictures)
     thresholds = None
     if args.thresholds is not None:
         with refused_input():
@@ -53,7 +51,7 @@ def draw(argv: list[str] | None = None) -> None:
         threshold_detections(inferencer, thresholds, default=args.score_thr)
     with explained("The pictures cannot be read"):
         inferencer(
-            args.pictures,
+            pictures,
             out_dir=args.out_dir,
             no_save_pred=False,
             pred_score_thr=args.score_thr if thresholds is None else 0.0,
@@ -88,6 +86,26 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-dir", default="outputs", help="where pictures and detections go")
     parser.add_argument("--device", help="such as cpu or cuda:0; the best there is by default")
     return parser
+
+
+def find_pictures(path: str) -> list[str]:
+    """Name the picture, or all pictures of a folder.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not Path(path).exists():
+        raise UserError(f"Expected a picture or a folder of pictures, but {path} does not exist")
+    if not Path(path).is_dir():
+        return [path]
+    found = [str(each) for each in sorted(Path(path).iterdir()) if each.is_file()]
+    pictures = [each for each in found if each.lower().endswith(IMG_EXTENSIONS)]
+    if not pictures:
+        raise UserError(
+            f"Expected pictures ({', '.join(IMG_EXTENSIONS)}) in {path}, but there is none among "
+            f"its {len(found)} files"
+        )
+    return pictures
 
 
 def threshold_detections(

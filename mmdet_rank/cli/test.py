@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmdet_rank.cli import checkpoints, datasets
 from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
-from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
+from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments, require
 from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
 from mmdet_rank.cli.launch import end_processes, prepare_processes
 from mmdet_rank.cli.submission import Submission
@@ -74,6 +74,7 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
     checkpoints.use_safe_loading(args.trust_checkpoint)
     checkpoint = checkpoints.read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)
     cfg = load_config(args)
+    require(cfg, ("model", "test_dataloader", "test_cfg", "test_evaluator"), args.config)
     prepare_config(cfg, args)
     order_classes(cfg)
     submission = Submission(cfg, args.submission) if args.submission is not None else None

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mmdet_rank.cli import checkpoints, datasets
 from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
-from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
+from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments, require
 from mmdet_rank.cli.errors import UserError, explained, run_tool
 from mmdet_rank.cli.launch import end_processes, prepare_processes, warn_of_batch_size
 from mmdet_rank.engine.resumable_runner import ResumableRunner
@@ -45,6 +45,7 @@ def train(argv: list[str] | None = None) -> None:
     args = parse_arguments(make_parser(), argv)
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(args)
+    require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), args.config)
     if args.amp:
         enable_amp(cfg)
     if args.auto_scale_lr:

@@ -76,6 +76,10 @@ def check_annotations(data: object, iou_type: str, source: str = "ground truth")
         where = f"annotation {index} of {source}"
         _check_ids(annotation, images, categories, where)
         annotation = {"iscrowd": 0, **annotation, "id": index + 1}
+        if annotation["iscrowd"] not in (0, 1):
+            raise ValueError(
+                f"Expected 0 or 1 as iscrowd in {where} but got {annotation['iscrowd']!r}."
+            )
         _check_object(annotation, images[annotation["image_id"]], iou_type, where, is_gt=True)
         annotations.append(annotation)
     return {**data, "annotations": annotations}
@@ -182,7 +186,7 @@ def _as_rle(mask: object, image: dict, where: str) -> dict:
             "masks cannot be evaluated without them."
         )
     if isinstance(mask, dict) and isinstance(mask.get("counts"), (str, bytes, list)):
-        if list(mask.get("size", ())) != size:
+        if mask.get("size") not in (size, tuple(size)):
             raise ValueError(
                 f"Expected a mask of [height, width] {size}, the size of image {image['id']}, in "
                 f"{where} but got {mask.get('size')}; masks have to be resized to the original "
@@ -190,7 +194,8 @@ def _as_rle(mask: object, image: dict, where: str) -> dict:
             )
         if not isinstance(mask["counts"], list):
             return mask
-        if not _is_numbers(mask["counts"]) or sum(mask["counts"]) != size[0] * size[1]:
+        counts, total = mask["counts"], size[0] * size[1]
+        if not _is_numbers(counts) or any(n < 0 for n in counts) or sum(counts) != total:
             raise ValueError(
                 f"Expected run lengths that add up to {size[0]} x {size[1]} in {where} but got "
                 f"{describe(mask['counts'])}."
@@ -228,6 +233,11 @@ def index_by_id(items: list, what: str, source: str) -> dict:
             raise ValueError(
                 f"Expected an object with an 'id' as {what} {index} of {source} but got "
                 f"{describe(item)}."
+            )
+        if found and type(item["id"]) is not type(next(iter(found))):
+            raise ValueError(
+                f"Expected {what} ids of one type in {source} but got {next(iter(found))!r} and "
+                f"{item['id']!r}; write all as numbers."
             )
         if item["id"] in found:
             raise ValueError(

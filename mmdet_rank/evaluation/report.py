@@ -103,7 +103,11 @@ def comparison_table(reports: dict[str, dict]) -> str:
     if len(kinds) > 1 or len(taus) > 1:
         raise ValueError(
             "Expected reports of one kind and one tau to compare but got "
-            + ("panoptic and other reports" if len(kinds) > 1 else f"the taus {sorted(taus)}")
+            + (
+                "panoptic and other reports"
+                if len(kinds) > 1
+                else f"the taus {sorted(taus, key=str)}"
+            )
             + "; evaluate all detectors in the same way."
         )
     if kinds == {True}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -104,9 +105,9 @@ def draw_comparison(reports: Mapping[str, Mapping]) -> Figure:
     axes = figure.subplots()
     means = []
     for report in reports.values():
-        shares = list(class_shares(report).values())
-        count = max(len(shares), 1)
-        means.append(ErrorShares(*(sum(parts) / count for parts in zip(*shares, strict=True))))
+        # A report without a category has no error to share.
+        shares = list(class_shares(report).values()) or [ErrorShares(0.0, 0.0, 0.0)]
+        means.append(ErrorShares(*map(statistics.fmean, zip(*shares, strict=True))))
     plot_shares(axes, list(reports), means)
     axes.set_xlabel("LRP Error in percent, mean over categories (lower is better)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -106,6 +106,27 @@ def test_mistakes_end_in_one_message(tmp_path):
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.parametrize(
+    ("lines", "option", "message"),
+    [
+        ("", ["--train", "0"], "train"),
+        ("val_evaluator = dict(metric='segm')", [], "a config that evaluates boxes"),
+        (
+            "val_dataloader = dict(dataset=dict(metainfo=dict(classes=['a'])))",
+            [],
+            "configs/digits/",
+        ),
+    ],
+)
+def test_configs_that_it_is_not_for_are_refused(tmp_path, lines, option, message):
+    (tmp_path / "tiny.py").write_text(CONFIG + lines)
+    refused = run(tmp_path, *option)
+    assert refused.returncode == 1
+    assert message in refused.stderr
+    assert refused.stderr.startswith("error: Expected")
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_file_in_the_place_of_the_data_is_refused(tmp_path):
     (tmp_path / "tiny.py").write_text(CONFIG)
     (tmp_path / "data").mkdir()

@@ -111,6 +111,12 @@ def test_compare(main, tmp_path, capsys):
     assert (plots / "comparison.png").exists()
     assert call(main, "--compare", *reports) == 1
     assert "one kind and one tau" in capsys.readouterr().err
+    empty = tmp_path / "empty.json"
+    empty.write_text(json.dumps({**json.loads(reports[0].read_text()), "per_class": {}}))
+    assert call(main, "--compare", reports[0], empty, "--plots", plots) == 0
+    empty.write_text('{"per_class": {}}')
+    assert call(main, "--compare", reports[0], empty) == 1
+    assert "one kind and one tau" in capsys.readouterr().err
     panoptic = tmp_path / "panoptic.json"
     assert call(main, *files("panoptic"), "--dataset", "panoptic", "--out", panoptic) == 0
     assert call(main, "--compare", panoptic, panoptic) == 0
@@ -198,6 +204,8 @@ def mask(**fields):
         ([BOX], SEGM, "Expected 'segmentation'"),
         (mask(size=[30, 20]), SEGM, r"Expected a mask of [height, width] [20, 30]"),
         (mask(counts=[0, 599]), SEGM, "run lengths that add up to 20 x 30"),
+        (mask(counts=[-1, 601]), SEGM, "run lengths that add up to 20 x 30"),
+        (mask(size=None), SEGM, r"Expected a mask of [height, width] [20, 30]"),
         (changed(segmentation=[[1, 2, 3]])[1:], SEGM, "Expected a mask"),
         ([BOX], ["--tau", "1.5"], "Expected tau in [0, 1)"),
         ([BOX], ["--dataset", "panoptic"], "and 'segments_info' in annotation 0"),
@@ -241,6 +249,15 @@ def check_refused(main, folder, options, message, capsys):
             {"annotations": [{**GROUND_TRUTH["annotations"][0], "area": None}]},
             "Expected an area",
         ),
+        (
+            {"annotations": [{**GROUND_TRUTH["annotations"][0], "iscrowd": None}]},
+            "Expected 0 or 1 as iscrowd in annotation 0",
+        ),
+        (
+            {"annotations": [{**GROUND_TRUTH["annotations"][0], "iscrowd": "0"}]},
+            "Expected 0 or 1 as iscrowd in annotation 0",
+        ),
+        ({"images": [{"id": 1}, {"id": "2"}]}, "Expected image ids of one type"),
     ],
 )
 def test_bad_ground_truth(main, change, message, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """tools/test.py --thresholds and --submission, and tools/demo_image.py, on a tiny detector."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -125,6 +126,16 @@ def test_submission(detector, tmp_path):
     assert {d["image_id"] for d in results} <= {image["id"] for image in data["images"]}
 
 
+def test_submission_of_annotated_images_is_warned_of(detector, tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(
+        "mmdet_rank.cli.submission.print_log", lambda text, **_: warnings.append(text)
+    )
+    run(detector, "--submission", tmp_path / "out")
+    (warning,) = warnings
+    assert "annotations.json has annotations, so it is not COCO test-dev's list" in warning
+
+
 def test_submission_refuses(detector, tmp_path, capsys):
     path, _ = image_list(detector)
     option = f"test_dataloader.dataset.ann_file={path.name}"
@@ -178,3 +189,17 @@ def test_pictures_refused(detector, tmp_path, capsys):
     arguments = [tmp_path / "none", detector / "tiny.py", detector / "weights.pth"]
     assert demo_image.main([str(a) for a in arguments]) == 1
     assert "does not exist" in capsys.readouterr().err
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "notes.txt").touch()
+    assert demo_image.main([str(a) for a in arguments]) == 1
+    assert "there is none among its 1 files" in capsys.readouterr().err
+
+
+def test_pictures_of_a_camera(detector, tmp_path):
+    (tmp_path / "camera").mkdir()
+    picture = sorted((detector / "data" / "images").iterdir())[0]
+    shutil.copy(picture, tmp_path / "camera" / "DSC1.PNG")
+    arguments = [tmp_path / "camera", detector / "tiny.py", detector / "weights.pth"]
+    options = ["--device", "cpu", "--out-dir", tmp_path / "out"]
+    assert demo_image.main([str(a) for a in [*arguments, *options]]) == 0
+    assert [path.name for path in (tmp_path / "out" / "vis").iterdir()] == ["DSC1.PNG"]

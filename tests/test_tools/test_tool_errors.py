@@ -83,6 +83,31 @@ def test_keys_of_mmdetection_2(capsys, tiny, line, hint):
     assert hint in message
 
 
+def test_part_of_a_config(capsys, tiny):
+    config, _ = tiny
+    edit(config, "optim_wrapper =", "no_optim_wrapper =")
+    for flags in (), ("--amp",):
+        message = train_fails(capsys, config, *flags)
+        assert message.startswith(f"Expected a whole config, but {config} has no optim_wrapper;")
+    config.write_text("model = dict()\n")
+    message = fails(capsys, test_tool.main, config, write_weights(config.parent))
+    assert "has no test_dataloader, test_cfg, test_evaluator" in message
+
+
+def write_weights(folder) -> Path:
+    torch.save({"state_dict": {}}, folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+def test_what_is_no_checkpoint(capsys, tiny):
+    config, data = tiny
+    torch.save([torch.zeros(1)], data / "list.pth")
+    for run in (test_tool.main, config), (train_tool.main, config, "--resume"):
+        assert "list.pth holds a list" in fails(capsys, *run, data / "list.pth")
+        message = fails(capsys, *run, "https://example.org/weights.pth")
+        assert "https://example.org/weights.pth; download it" in message
+
+
 def test_unregistered_name(capsys, tiny):
     config, _ = tiny
     edit(config, 'type="FocalLoss"', 'type="FocalLos"')
@@ -127,6 +152,21 @@ def test_no_class_name_matches(capsys, tiny):
     message = train_fails(capsys, config)
     assert "80 of 80 are not: person, bicycle" in message
     assert "metainfo=dict(classes=" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "advice"),
+    [("annotations", "area", "width x height"), ("annotations", "id", ""), ("images", "width", "")],
+)
+def test_annotations_lack_a_field(capsys, tiny, kind, key, advice):
+    config, data = tiny
+    content = json.loads((data / "annotations.json").read_text())
+    del content[kind][1][key]
+    (data / "annotations.json").write_text(json.dumps(content))
+    message = train_fails(capsys, config)
+    assert f"in each of the {kind} of {data}/annotations.json" in message
+    assert f"entry 1 lacks {key}" in message
+    assert advice in message
 
 
 def test_number_of_classes_differs_from_head(capsys, tiny):
@@ -210,7 +250,7 @@ class PrintsWhenRead:
 
 def test_weights_are_read_without_running_code(tmp_path, capsys):
     path = tmp_path / "code.pth"
-    torch.save(PrintsWhenRead(), path)
+    torch.save({"code": PrintsWhenRead()}, path)
     with pytest.raises(UserError):
         read_checkpoint(str(path))
     assert "a pickle ran code" not in capsys.readouterr().out
