@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from mmdet_rank.ops.distributed import world_size
 
+from .gradient import gradient
+
 #: No loss is taken for smaller than this when a factor divides by it. Losses of the IoU family
 #: keep gradients of full size at perfect boxes, so that an unbounded factor would explode there.
 SMALLEST_LOSS = 1e-2
@@ -88,7 +90,7 @@ class MagnitudeBalance(Balance):
         if not (cls_loss.requires_grad and task_loss.requires_grad and outputs.requires_grad):
             return torch.ones_like(task_loss.detach())
         of_logits, of_outputs = (
-            torch.autograd.grad(loss, source, retain_graph=True)[0].float().abs().sum()
+            gradient(loss, source).abs().sum()
             for loss, source in ((cls_loss, logits), (task_loss, outputs))
         )
         return self._ratio(of_logits, of_outputs, SMALLEST_LOSS)
@@ -100,7 +102,8 @@ class EpochBalance(Balance):
     All state is in buffers, and so in checkpoints: a resumed training goes on with the factor of
     an uninterrupted one. Losses are averaged over all processes in every iteration, not once at
     the end of a period: the sums are then the same on all of them, also in a checkpoint, which
-    only the first process writes.
+    only the first process writes. Iterations whose losses are not finite are left out, and a period
+    of nothing else leaves the factor as it is.
 
     Args:
         period: Iterations of an epoch. Default: `SelfBalanceHook` asks the data loader.
@@ -141,12 +144,14 @@ class EpochBalance(Balance):
         if world_size() > 1:
             dist.all_reduce(losses)
             losses /= world_size()
-        self.sums += losses
+        # An iteration whose loss is not finite, which a gradient scaler skips, does not count.
+        self.sums += torch.where(losses.isfinite().all(), losses, 0.0)
         self.iterations += 1
         self._seen += 1
         if self._seen < self.period:
             return
-        self.factor.copy_(self.sums[0] / self.sums[1].clamp(min=SMALLEST_LOSS * self.period))
+        factor = self.sums[0] / self.sums[1].clamp(min=SMALLEST_LOSS * self.period)
+        self.factor.copy_(torch.where(self.sums[0] > 0, factor, self.factor))
         self.sums.zero_()
         self.iterations.zero_()
         self._seen = 0

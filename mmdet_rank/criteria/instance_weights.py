@@ -38,7 +38,16 @@ def centerness_weights(problem: RankingProblem, targets: Tensor, loss: RankingLo
 
 
 def rank_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
-    """Sum of H / rank over the positives that do not outrank it (thesis 8.4.2, Eq. K.3)."""
+    """Sum of H / rank over the positives that do not outrank it (thesis 8.4.2, Eq. K.3).
+
+    Of a loss that unites ranks and localisation (aLRP), the very weights of its localisation part:
+    with ``sync``, as there, times the number of processes that gradients are averaged over.
+    """
+    if loss.unifies_localization:
+        with torch.enable_grad():
+            errors = torch.zeros_like(problem.quality, dtype=torch.float32).requires_grad_()
+            loc = loss.rank(problem.logits.detach().reshape(-1), targets, errors).loc
+            return torch.autograd.grad(loc, errors)[0]
     return ranking_weights(problem.logits.reshape(-1), targets, delta=loss.delta, sync=loss.sync)
 
 

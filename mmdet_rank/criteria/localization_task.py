@@ -17,11 +17,15 @@ class LocalizationTask(nn.Module):
     Args:
         balance: Name of a balance, or a dict of its type and options.
         sync: Normalise the weights over all processes.
+        normalize: Divide by the sum of the weights; without it they are the shares themselves.
     """
 
-    def __init__(self, balance: str | dict = "value", sync: bool = False) -> None:
+    def __init__(
+        self, balance: str | dict = "value", sync: bool = False, normalize: bool = True
+    ) -> None:
         super().__init__()
         self.sync = sync
+        self.normalize = normalize
         self.balance = build_balance(balance, sync)
 
     def forward(
@@ -48,8 +52,10 @@ class LocalizationTask(nn.Module):
         return self.balanced(loss, cls_loss, logits, errors if outputs is None else outputs)
 
     def mean(self, errors: Tensor, weights: Tensor) -> Tensor:
-        """Weighed mean of the errors (thesis Eq. 8.11), not balanced."""
+        """Weighed mean of the errors (thesis Eq. 8.11), or their weighed sum, not balanced."""
         weights = weights.detach().to(errors.dtype)
+        if not self.normalize:
+            return (errors * weights).sum()
         total = weights.sum()
         if self.sync and world_size() > 1:
             # The mean over the processes, which gradients are averaged by, is the batch's mean.

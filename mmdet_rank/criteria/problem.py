@@ -20,8 +20,8 @@ class BoxTask:
         gt_boxes: (P, 4) boxes of the objects that the positives are assigned to.
         centers: (P, 2) centres of the priors, for weights by centerness; None where a head has
             none (R-CNN).
-        outputs: Whatever the regression branch put out for the positives, for the balance by
-            gradient magnitudes. Default: ``pred``.
+        outputs: Whatever the regression branch put out, for the positives or for all priors, that
+            ``pred`` was computed from, for the balance by gradient magnitudes. Default: ``pred``.
     """
 
     pred: Tensor

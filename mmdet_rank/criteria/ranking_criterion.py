@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from mmdet_rank.losses.base import RankedLoss, RankingLoss, scatter_labels
 
+from .balance import ConstantBalance
+from .gradient import gradient
 from .instance_weights import INSTANCE_WEIGHTS
 from .localization import box_errors, unit_box_errors
 from .localization_task import LocalizationTask
@@ -73,11 +75,22 @@ class RankingCriterion(nn.Module):
                 f"Expected instance_weight 'ranking' or none at all with {type(loss_cls).__name__},"
                 f" but got {instance_weight!r}: that loss ranks localisation errors itself."
             )
+        if loss_cls.unifies_localization and getattr(loss_bbox, "loss_weight", 1.0) <= 0:
+            raise ValueError(
+                f"Expected a loss_weight above 0 of loss_bbox with {type(loss_cls).__name__}, but "
+                f"got {loss_bbox.loss_weight}: that loss ranks localisation errors; without them "
+                "it is APLoss."
+            )
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
         self.instance_weight = instance_weight
         self.loss_weight = loss_weight
-        self.box_task = LocalizationTask(balance or loss_cls.default_balance, loss_cls.sync)
+        self.box_task = LocalizationTask(
+            balance or loss_cls.default_balance,
+            loss_cls.sync,
+            # aLRP's weights (Eq. K.3) are shares of the loss, not to be scaled to a sum of 1.
+            normalize=not loss_cls.unifies_localization,
+        )
         #: What the diagnostics hook asks for: the last problem, when it set this to True.
         self.keep_problem = False
         self.kept: dict[str, Tensor] = {}
@@ -103,7 +116,7 @@ class RankingCriterion(nn.Module):
         if task is not None:
             if ranked.loc is not None:
                 loss, factor = self.box_task.balanced(
-                    ranked.loc, ranked.cls, problem.logits, task.outputs
+                    ranked.loc * self._constant_weight(), ranked.cls, problem.logits, task.outputs
                 )
             else:
                 weights = self.weights(problem, targets)
@@ -139,6 +152,24 @@ class RankingCriterion(nn.Module):
         if targets is None:
             targets = self.targets(problem)
         return INSTANCE_WEIGHTS[self.instance_weight](problem, targets, self.loss_cls)
+
+    def mean_beside_boxes(self, errors: Tensor, problem: RankingProblem) -> Tensor:
+        """Loss of other errors of the boxes (L1 beside IoU), weighed as the box loss is.
+
+        To the box loss before its balance it has the ratio that the errors have.
+
+        Args:
+            errors: (P,) with their own loss weight, as those of the box loss.
+            problem: The problem of ``forward``.
+        """
+        if self.loss_cls.unifies_localization:
+            errors = unit_box_errors(self.loss_bbox, errors) * self._constant_weight()
+        return self.box_task.mean(errors, self.weights(problem))
+
+    def _constant_weight(self) -> float:
+        """What aLRP's localisation part counts by: errors in [0, 1] have no loss weight in."""
+        constant = isinstance(self.box_task.balance, ConstantBalance)
+        return getattr(self.loss_bbox, "loss_weight", 1.0) if constant else 1.0
 
     def _localization(self, problem: RankingProblem) -> _Localization | None:
         if problem.boxes is not None and self.loss_bbox is not None:
@@ -177,9 +208,8 @@ class RankingCriterion(nn.Module):
                 level=logging.WARNING,
             )
         if self.keep_problem and ranked.cls.requires_grad:
-            gradient = torch.autograd.grad(ranked.cls, problem.logits, retain_graph=True)[0]
             self.kept = dict(
-                gradient=gradient.detach().reshape(-1),
+                gradient=gradient(ranked.cls, problem.logits).reshape(-1),
                 targets=targets,
                 scores=self._own_class_logits(problem),
                 quality=problem.quality.detach(),

@@ -100,8 +100,8 @@ class RankingLoss(nn.Module):
         Args:
             pred: (A, C) logits, or (N,) flat ones.
             target: One of: the same shape as ``pred``, above 0 for positives (their labels), 0
-                for negatives, below 0 for ignored; or (A,) integer class labels, C for
-                background; or a tuple of those and (A,) qualities in [0, 1], as
+                for negatives, below 0 for ignored, floats for flat logits; or (A,) integer class
+                labels, C for background; or a tuple of those and (A,) qualities in [0, 1], as
                 QualityFocalLoss takes it.
             weight: (A,), or the shape of ``pred``: entries of 0 are ignored, all others count
                 alike, for a rank cannot be weighed.
@@ -143,6 +143,14 @@ class RankingLoss(nn.Module):
         labels, quality = target if isinstance(target, (tuple, list)) else (target, None)
         if labels.shape == pred.shape and quality is None and labels.is_floating_point():
             return labels.reshape(-1)
+        if labels.shape == pred.shape and quality is None and pred.dim() == 2:
+            return labels.reshape(-1).to(torch.promote_types(pred.dtype, torch.float32))
+        if labels.shape == pred.shape and quality is None:
+            raise ValueError(
+                f"Expected floating point targets for flat logits, but got {labels.dtype}, which "
+                "may mean targets or class labels; for targets (1 for positives, 0 for negatives) "
+                "give target.float()."
+            )
         if pred.dim() != 2 or labels.shape != pred.shape[:1] or labels.is_floating_point():
             raise ValueError(
                 "Expected a target of the shape of pred, or integer class labels of shape (A,) "

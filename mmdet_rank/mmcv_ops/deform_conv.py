@@ -162,6 +162,8 @@ def _operands(
     read beside its memory. They point far outside of the image here, where there is nothing, as
     with mmcv's compiled operator.
     """
+    # Widened first, for float16 has no number that large.
+    (offset,) = widen(offset)
     offset = offset.nan_to_num(nan=FAR_AWAY, posinf=FAR_AWAY, neginf=-FAR_AWAY)
     if mask is None:
         mask = input.new_ones((input.shape[0], 1))

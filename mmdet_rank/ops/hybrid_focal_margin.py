@@ -6,6 +6,8 @@ What its text leaves open is in ``docs/losses_hybrid_focal_margin.md``.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,7 @@ def hybrid_focal_margin_loss(
             parts. Default: all alike.
 
     Returns:
-        (...) loss of each mask, (C,) of each class, or a scalar.
+        (...) loss of each mask, (C,) of each class, or a scalar; 0 of regions without elements.
 
     Raises:
         ValueError: If shapes differ or a parameter is out of range.
@@ -66,8 +68,12 @@ def hybrid_focal_margin_loss(
         logits, targets, margin=margin, gamma=focusing, asymmetric=asymmetric
     )
     dims = region_dims(logits)
+    number = math.prod(logits.shape[dim] for dim in dims)
+    if number == 0:
+        # A region of nothing: no loss, attached.
+        return elements.sum(dim=dims)
     if weights is None:
-        pixels = elements.mean(dim=dims)
+        pixels = elements.sum(dim=dims) / number
     else:
         weights = weights.to(elements.dtype)
         total = weights.sum(dim=dims).clamp(min=torch.finfo(elements.dtype).tiny)

@@ -40,7 +40,7 @@ class KnotTable:
         # An example is in the linear part of score i when its interval is in [lower, upper).
         self.lower = place[: scores.numel()] + 1
         self.upper = place[scores.numel() :] + 1 if delta > 0 else self.lower
-        self.uses_kernels = dtype == torch.float32 and use_kernels(scores.device)
+        self.uses_kernels = dtype == torch.float32 and use_kernels(scores.device, scores.numel())
         on_cpu = scores.device.type == "cpu" and not self.uses_kernels
         self._grid = KnotGrid(self.knots) if on_cpu else None
 

@@ -41,7 +41,7 @@ def sums_over_positives(
         >>> sums_over_positives(scores, torch.ones(1, 3), 0.5, labels)
         tensor([[0., 0., 2.]])
     """
-    if use_kernels(scores.device):
+    if use_kernels(scores.device, scores.numel()):
         from .kernels import sums
 
         return sums.sums_over_positives(scores, weights, delta, labels)

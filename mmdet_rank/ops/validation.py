@@ -10,7 +10,7 @@ def check_inputs(logits: Tensor, targets: Tensor, delta: float, check_finite: bo
     """Refuse what a ranking loss cannot work on; reads values only with ``check_finite``.
 
     Raises:
-        TypeError: If logits or targets are no floating point tensors.
+        TypeError: If logits or targets are no tensors, or logits no floats.
         ValueError: If they are not 1-D and equally long, on different devices, if delta is
             negative, or, with ``check_finite``, if a logit or target is NaN or infinite.
     """

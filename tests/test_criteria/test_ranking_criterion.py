@@ -1,12 +1,16 @@
 """Weights and balances of the criterion, by values worked out here."""
 
+import math
+
 import pytest
 import torch
 from mmdet.models.losses import GIoULoss, SmoothL1Loss
 from mmdet.structures.bbox import bbox_overlaps
 
 from mmdet_rank.criteria import BoxTask, RankingCriterion, RankingProblem
-from mmdet_rank.criteria.balance import SMALLEST_LOSS
+from mmdet_rank.criteria.balance import SMALLEST_LOSS, EpochBalance
+from mmdet_rank.criteria.gradient import gradient
+from mmdet_rank.criteria.localization import box_errors
 from mmdet_rank.losses import APLoss, RankSortLoss, aLRPLoss
 from mmdet_rank.ops import average_lrp_loss, rank_sort_loss
 
@@ -100,10 +104,46 @@ def test_alrp_ranks_localization_itself():
     # Halved GIoU loss over 1 - tau.
     cls, loc = average_lrp_loss(problem.logits.flatten(), (targets > 0).float(), errors / 2 / 0.4)
     torch.testing.assert_close(losses["loss_cls"], cls)
-    torch.testing.assert_close(losses["loss_bbox"], loc)
+    torch.testing.assert_close(losses["loss_bbox"], 3 * loc)
     (grad,) = torch.autograd.grad(losses["loss_cls"], problem.logits)
     (expected,) = torch.autograd.grad(cls, problem.logits)
     torch.testing.assert_close(grad, expected)
+
+
+def test_alrp_has_no_say_of_the_weight_but_with_a_constant():
+    problem = make_problem(3)
+    for balance in ("value", "magnitude", dict(type="epoch", period=5)):
+        first, second = (
+            RankingCriterion(aLRPLoss(), GIoULoss(loss_weight=weight), balance=balance)(problem)
+            for weight in (1.0, 3.0)
+        )
+        torch.testing.assert_close(first["loss_bbox"], second["loss_bbox"])
+
+
+def test_alrp_without_a_box_loss_is_refused():
+    with pytest.raises(ValueError, match="loss_weight above 0 of loss_bbox with aLRPLoss"):
+        RankingCriterion(aLRPLoss(), GIoULoss(loss_weight=0.0))
+
+
+@pytest.mark.parametrize("balance", ["constant", "value", dict(type="epoch", period=5)])
+@pytest.mark.parametrize("loss", [RankSortLoss(), aLRPLoss(tau=0.6, loss_weight=2.0), APLoss()])
+def test_errors_beside_the_boxes_keep_their_ratio(loss, balance):
+    # The very errors of the boxes, four times: so is their loss.
+    problem = make_problem(3)
+    box_loss = GIoULoss(loss_weight=3.0)
+    criterion = RankingCriterion(loss, box_loss, balance=balance)
+    losses = criterion(problem)
+    errors = box_errors(box_loss, problem.boxes.pred, problem.boxes.target)
+    beside = criterion.mean_beside_boxes(4 * errors, problem) * losses["balance_bbox"]
+    torch.testing.assert_close(beside, 4 * losses["loss_bbox"])
+
+
+def test_weights_of_alrp_are_those_of_its_localization_part():
+    problem = make_problem(8)
+    criterion = RankingCriterion(aLRPLoss(), GIoULoss(), balance="constant")
+    errors = box_errors(GIoULoss(), problem.boxes.pred, problem.boxes.target) / 2
+    expected = (criterion.weights(problem) * errors).sum()
+    torch.testing.assert_close(criterion(problem)["loss_bbox"], expected)
 
 
 def test_ap_loss_averages_smooth_l1_over_the_four_numbers():
@@ -147,6 +187,33 @@ def test_epoch_balance_goes_on_after_a_resume():
     resumed.load_state_dict(first.state_dict())
     actual += [resumed(make_problem(seed))["balance_bbox"].item() for seed in range(6, 10)]
     assert actual == expected
+
+
+def test_epoch_balance_leaves_out_what_is_not_finite():
+    def factors(values):
+        balance = EpochBalance(period=3)
+        nothing = torch.zeros(0)
+        return [
+            balance(torch.tensor(value), torch.tensor(0.5), nothing, nothing).item()
+            for value in values
+        ]
+
+    nan, inf = math.nan, math.inf
+    # (1 + 0.5 + 2 + 0.5) / (0.5 + 0.5); then nothing that counts, and the factor stays.
+    assert factors([1.0, nan, 2.0, nan, inf, nan, 1.0]) == [50.0] * 3 + [4.0] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_magnitudes_of_many_negatives_survive_half_precision(dtype):
+    # As many logits as of an image of 800 x 1333 pixels; the gradients of positives and negatives
+    # are equal in sum (thesis, Theorem 2).
+    logits = torch.zeros(2_000_000, dtype=dtype, requires_grad=True)
+    targets = torch.zeros(2_000_000)
+    targets[:10] = 1
+    found = gradient(RankSortLoss().rank(logits, targets).cls, logits)
+    assert found.dtype == torch.float32
+    ratio = found[:10].abs().sum() / found[10:].abs().sum()
+    assert ratio.item() == pytest.approx(1, rel=2e-3 if dtype != torch.bfloat16 else 5e-3)
 
 
 def test_epoch_balance_without_a_period():

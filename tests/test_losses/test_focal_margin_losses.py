@@ -66,6 +66,15 @@ def test_nothing_to_train_on(name):
     assert loss == 0
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0, 4)])
+def test_regions_of_nothing(shape):
+    pred = torch.zeros(shape, requires_grad=True)
+    loss = MODELS.build(dict(type="HybridFocalMarginLoss"))(pred, torch.zeros(shape))
+    loss.backward()
+    assert loss == 0
+    assert pred.grad.shape == shape
+
+
 @pytest.mark.parametrize("name", ["FocalMarginLoss", "HybridFocalMarginLoss"])
 def test_cracks_are_learnt(name):
     # Dark lines, 3 % of the pixels, in noise: a convolution of 5 x 5 finds them.

@@ -41,6 +41,20 @@ def test_values_are_those_of_the_functions():
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_integer_targets_of_every_logit(name):
+    logits, labels, _ = example()
+    loss = MODELS.build(dict(type=name))
+    targets = scatter_labels(logits, labels).view_as(logits)
+    torch.testing.assert_close(loss(logits, targets.long()), loss(logits, targets))
+    weight = torch.ones(len(logits))
+    weight[:3] = 0
+    expected = loss(logits, targets, weight)
+    torch.testing.assert_close(loss(logits, targets.bool(), weight), expected)
+    with pytest.raises(ValueError, match=r"for flat logits, but got torch.int64.*target.float()"):
+        loss(logits.flatten(), targets.long().flatten())
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_weights_of_zero_are_ignored(name):
     logits, labels, _ = example()
     loss = MODELS.build(dict(type=name))

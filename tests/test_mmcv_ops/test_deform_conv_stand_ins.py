@@ -107,6 +107,16 @@ def test_offsets_that_are_no_numbers_point_outside(modulated, value):
         torch.testing.assert_close(actual, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_offsets_that_are_no_numbers_in_half_precision(dtype):
+    x, weight = torch.randn(1, 4, 7, 6, dtype=dtype), torch.randn(6, 4, 3, 3, dtype=dtype)
+    offset = torch.zeros(1, 18, 7, 6, dtype=dtype)
+    offset[0, 8, 2, 3] = float("nan")
+    offset.requires_grad_()
+    (grad,) = torch.autograd.grad(deform_conv2d(x, offset, weight, 1, 1).float().sum(), offset)
+    assert grad.isfinite().all()
+
+
 @pytest.mark.parametrize("layer", [DeformConv2dPack, ModulatedDeformConv2dPack])
 def test_deform_conv_layers_under_autocast(layer):
     torch.manual_seed(0)

@@ -44,6 +44,26 @@ def test_loss_and_gradients(name, loss, num_classes, num_objects):
 
 
 @every_head
+def test_magnitudes_are_those_of_the_outputs_of_both_branches(name):
+    # At the maps that come out of the layers, not at boxes in pixels.
+    torch.manual_seed(0)
+    head = build_head(name, criterion=dict(balance="magnitude"))
+    _, samples = make_batch((2, 1), 4)
+    maps = [
+        [level.detach().requires_grad_() for level in branch]
+        for branch in head(make_features(2))[:2]
+    ]
+    objects = [sample.gt_instances for sample in samples]
+    losses = head.loss_by_feat(*maps, objects, [sample.metainfo for sample in samples])
+    box_loss = losses["loss_bbox"] / losses["balance_bbox"]
+    of_logits, of_boxes = (
+        sum(grad.abs().sum() for grad in torch.autograd.grad(loss, branch, retain_graph=True))
+        for loss, branch in zip((losses["loss_cls"], box_loss), maps, strict=True)
+    )
+    torch.testing.assert_close(losses["balance_bbox"], of_logits / of_boxes)
+
+
+@every_head
 def test_prediction(name):
     torch.manual_seed(0)
     head = build_head(name).eval()

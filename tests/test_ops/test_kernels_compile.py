@@ -88,7 +88,7 @@ def launched(monkeypatch):
 
     monkeypatch.setattr(JITFunction, "run", compile_only)
     for module in ("knots", "positives"):
-        monkeypatch.setattr(f"mmdet_rank.ops.{module}.use_kernels", lambda device: True)
+        monkeypatch.setattr(f"mmdet_rank.ops.{module}.use_kernels", lambda device, number: True)
     driver.set_active(AbsentDriver())
     yield kernels
     driver.set_active(None)  # Triton looks again when it is asked
@@ -130,12 +130,13 @@ def test_without_a_working_triton_torch_does_the_work(monkeypatch):
         pytest.skip("there is a CUDA device, on which Triton may work")
     package._compiles.cache_clear()
     with pytest.warns(UserWarning, match="slower torch code on cuda:7, because Triton cannot run"):
-        assert not package.use_kernels(torch.device("cuda", 7))
+        assert not package.use_kernels(torch.device("cuda", 7), 1)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     package._interpreted.cache_clear()
-    assert package.use_kernels(torch.device("cpu"))
+    assert package.use_kernels(torch.device("cpu"), 1)
+    assert not package.use_kernels(torch.device("cpu"), package.MOST_POSITIVES + 1)
     monkeypatch.setenv("MMDET_RANK_KERNELS", "0")
-    assert not package.use_kernels(torch.device("cpu"))
+    assert not package.use_kernels(torch.device("cpu"), 1)
     monkeypatch.undo()
     package._interpreted.cache_clear()
 
@@ -144,5 +145,5 @@ def test_an_old_triton_is_left_alone(monkeypatch):
     monkeypatch.setattr(triton, "__version__", "3.2.0+git1")
     package._compiles.cache_clear()
     with pytest.warns(UserWarning, match=r"expected Triton 3\.3 or newer, got 3\.2\.0"):
-        assert not package.use_kernels(torch.device("cuda", 7))
+        assert not package.use_kernels(torch.device("cuda", 7), 1)
     package._compiles.cache_clear()

@@ -34,8 +34,10 @@ def point_problem(
 
     Args:
         logits: (A, C).
-        outputs: (A, 4) what the box loss is computed on when not ``decoded``.
-        distances: (A, 4) predicted distances to left, top, right and bottom, pixels.
+        outputs: (A, 4) what the branch put out: what the box loss is computed on when not
+            ``decoded``.
+        distances: (A, 4) predicted distances to left, top, right and bottom, pixels; computed
+            from ``outputs``.
         points: (A, 2), pixels.
         labels: (A,), C for background.
         targets: (A, 4) targets of ``outputs``.
@@ -56,5 +58,6 @@ def point_problem(
             boxes=boxes,
             gt_boxes=gt_boxes,
             centers=points,
+            outputs=outputs,
         ),
     )

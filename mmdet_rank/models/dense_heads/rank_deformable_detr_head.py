@@ -163,7 +163,7 @@ class RankDeformableDETRHead(DeformableDETRHead):
         losses["loss_iou"] = losses.pop("loss_bbox")
         # Summed over the four coordinates, as DETR does.
         errors = 4 * box_errors(self.loss_bbox, outputs, targets)
-        distance = criterion.box_task.mean(errors, criterion.weights(problem))
+        distance = criterion.mean_beside_boxes(errors, problem)
         losses["loss_bbox"] = distance * losses["balance_bbox"] * criterion.loss_weight
         return losses
 

@@ -55,12 +55,13 @@ class RankFCOSHead(FCOSHead):
     def forward_single(self, x: Tensor, scale: nn.Module, stride: int) -> tuple[Tensor, Tensor]:
         """Logits (B, classes, H, W) and distances (B, 4, H, W) of a level.
 
-        Distances are in pixels, but in strides when training with ``norm_on_bbox``.
+        Distances are in pixels; when training, in strides with ``norm_on_bbox``, and otherwise
+        their logarithms.
         """
         cls_score, bbox_pred, _, _ = AnchorFreeHead.forward_single(self, x)
         bbox_pred = scale(bbox_pred).float()
         if not self.norm_on_bbox:
-            return cls_score, bbox_pred.exp()
+            return cls_score, bbox_pred if self.training else bbox_pred.exp()
         distances = bbox_pred.clamp(min=0)
         return cls_score, distances if self.training else distances * stride
 
@@ -76,14 +77,20 @@ class RankFCOSHead(FCOSHead):
         sizes = [level.shape[-2:] for level in cls_scores]
         points = self.prior_generator.grid_priors(sizes, device=cls_scores[0].device)
         labels, targets = self.get_targets(points, batch_gt_instances)
-        units = self.strides if self.norm_on_bbox else [1] * len(sizes)
-        bbox_preds = [level * unit for level, unit in zip(bbox_preds, units, strict=True)]
-        targets = torch.cat([level * unit for level, unit in zip(targets, units, strict=True)])
-        distances = flatten_maps(bbox_preds, 4)
+        outputs, targets = flatten_maps(bbox_preds, 4), torch.cat(targets)
+        if self.norm_on_bbox:
+            strides = [
+                level.new_full((len(level), 1), float(stride))
+                for level, stride in zip(points, self.strides, strict=True)
+            ]
+            strides = repeat_over_images(strides, len(batch_img_metas))
+            distances, targets = outputs * strides, targets * strides
+        else:
+            distances = outputs.exp()
         return self.criterion(
             point_problem(
                 flatten_maps(cls_scores, self.num_classes),
-                distances,
+                outputs,
                 distances,
                 repeat_over_images(points, len(batch_img_metas)),
                 torch.cat(labels),

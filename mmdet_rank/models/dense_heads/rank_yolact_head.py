@@ -63,7 +63,9 @@ class RankYOLACTHead(YOLACTHead):
         )
         self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
         balance = (criterion or {}).get("balance") or self.loss_cls.default_balance
-        self.mask_task = LocalizationTask(balance, self.loss_cls.sync)
+        self.mask_task = LocalizationTask(
+            balance, self.loss_cls.sync, normalize=not self.loss_cls.unifies_localization
+        )
 
     def loss_by_feat(
         self,

@@ -6,8 +6,9 @@ Nothing of N entries is stored between the passes, the host never waits, and all
 up together are integers, so that results do not depend on the order of programs.
 
 Triton comes with CUDA builds of torch on Linux. Where it is missing, older than 3.3 (torch 2.7) or
-cannot compile, and for float64 logits, the torch code does the work; ``MMDET_RANK_KERNELS=0``
-leaves all to it. ``TRITON_INTERPRET=1`` runs the kernels on CPU tensors, for tests.
+cannot compile, for float64 logits, and beyond ``MOST_POSITIVES``, the torch code does the work;
+``MMDET_RANK_KERNELS=0`` leaves all to it. ``TRITON_INTERPRET=1`` runs the kernels on CPU tensors,
+for tests.
 """
 
 from __future__ import annotations
@@ -23,9 +24,16 @@ import torch
 OLDEST_TRITON = (3, 3)
 
 
-def use_kernels(device: torch.device) -> bool:
-    """Whether the kernels do the work on this device."""
+#: The kernels compare every pair of positives. Of more than these, which only ranking over very
+#: many processes has, the torch code's sums in O(P log P) are the safer choice.
+MOST_POSITIVES = 1 << 15
+
+
+def use_kernels(device: torch.device, num_positives: int) -> bool:
+    """Whether the kernels do the work on this device, for so many positives."""
     if os.environ.get("MMDET_RANK_KERNELS") == "0" or not _has_triton():
+        return False
+    if num_positives > MOST_POSITIVES:
         return False
     if device.type == "cuda":
         return _compiles(device)
