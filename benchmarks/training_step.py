@@ -44,16 +44,15 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 #: Detectors of configs/digits/.
 DIGITS = (
-    "atss", "retinanet", "paa", "fcos", "foveabox", "faster-rcnn", "mask-rcnn", "yolact", "solov2",
-)  # fmt: skip
+    *("atss_r18_fpn", "retinanet_r18_fpn", "paa_r18_fpn", "fcos_r18_fpn", "foveabox_r18_fpn"),
+    *("faster-rcnn_r18_fpn", "cascade-rcnn_r18_fpn", "deformable-detr_r18", "dino_r18"),
+    *("mask-rcnn_r18_fpn", "yolact_r18_fpn", "solov2_r18_fpn"),
+)
 #: By set: rank-trained and stock config, and the images: number, height, width.
 SETS = {
     "digits": (
         (8, 192, 192),
-        [
-            (f"digits/rs-{name}_r18_fpn_digits.py", f"digits/{name}_r18_fpn_digits.py")
-            for name in DIGITS
-        ],
+        [(f"digits/rs-{name}_digits.py", f"digits/{name}_digits.py") for name in DIGITS],
     ),
     "coco": (
         (4, 800, 1344),
@@ -109,9 +108,15 @@ def with_samplers_of(config, stock):
     if "rcnn" not in (config.model.get("train_cfg") or {}):
         return None
     config = copy.deepcopy(config)
-    for stage in ("rpn", "rcnn"):
-        config.model.train_cfg[stage].sampler = stock.model.train_cfg[stage].sampler
+    for stage, baseline in zip(_stages(config), _stages(stock), strict=True):
+        stage.sampler = baseline.sampler
     return config
+
+
+def _stages(config):
+    """Training configs of the RPN and of the stages of the R-CNN."""
+    train = config.model.train_cfg
+    return [train.rpn, *(train.rcnn if isinstance(train.rcnn, list) else [train.rcnn])]
 
 
 def make_batch(shape, num_classes, device, seed=0):
@@ -148,6 +153,7 @@ def num_classes_of(config):
     """Number of classes of the first head that names one."""
     model = config.model
     heads = [model.get("bbox_head"), model.get("roi_head", {}).get("bbox_head")]
+    heads = [head[0] if isinstance(head, list) else head for head in heads]
     return next(head["num_classes"] for head in [*heads, model.get("mask_head")] if head)
 
 
