@@ -6,6 +6,8 @@ from dense_heads import HEADS, LOSSES, build_head, predict_perfectly
 from mmdet.structures.bbox import bbox_overlaps
 from synthetic import make_batch, make_features, make_sample
 
+from mmdet_rank.models.dense_heads.levels import flatten_maps
+
 KEYS = {"loss_cls", "loss_bbox", "balance_bbox", "num_pos"}
 
 every_head = pytest.mark.parametrize("name", HEADS)
@@ -128,6 +130,9 @@ def test_a_small_batch_is_overfitted(name, loss):
         truth = sample.gt_instances
         best = result[: len(truth)]
         assert sorted(best.labels.tolist()) == sorted(truth.labels.tolist())
+        for box, label in zip(truth.bboxes, truth.labels, strict=True):
+            found = best.bboxes[best.labels == label]
+            assert bbox_overlaps(found, box[None]).max() > 0.5
 
 
 @every_head
@@ -174,6 +179,43 @@ def test_positives_aim_at_their_objects(name):
     assert set(nearest.tolist()) == {0, 1, 2}
     quality = bbox_overlaps(problem.boxes.boxes.detach(), objects[nearest], is_aligned=True)
     torch.testing.assert_close(problem.quality, quality, rtol=1e-4, atol=1e-5)
+    # What the box loss is computed on are the boxes, and what it aims at the objects.
+    torch.testing.assert_close(problem.boxes.pred, problem.boxes.boxes)
+    torch.testing.assert_close(problem.boxes.target, objects[nearest], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["retina_iou", "atss", "fovea"])
+def test_box_losses_on_deltas(name):
+    # The setting of AP-RetinaNet and AP-FoveaBox.
+    torch.manual_seed(0)
+    loss_bbox = dict(type="SmoothL1Loss", beta=1.0)
+    head = build_head(name, "APLoss", reg_decoded_bbox=False, loss_bbox=loss_bbox)
+    seen = {}
+    head.criterion.register_forward_pre_hook(lambda module, args: seen.update(problem=args[0]))
+    features, (_, samples) = make_features(2), make_batch((2, 1))
+    outputs = flatten_maps(head(features)[1], 4)
+    losses = head.loss(features, samples)
+    problem = seen["problem"]
+    objects = torch.cat([sample.gt_instances.bboxes for sample in samples])
+    objects = objects[torch.cdist(problem.boxes.gt_boxes, objects, p=torch.inf).argmin(dim=1)]
+    priors = head.prior_generator.grid_priors([(16, 16), (8, 8), (4, 4)], device="cpu")
+    own = torch.cat([level.repeat(2, 1) for level in priors])[problem.positives]
+    if name == "fovea":
+        edges = [
+            torch.full((2 * len(level), 1), float(edge))
+            for level, edge in zip(priors, head.base_edge_list, strict=True)
+        ]
+        sides = torch.cat([own - objects[:, :2], objects[:, 2:] - own], dim=1)
+        # Inside the image, where FoveaHead clips the logarithms' arguments.
+        expected = (sides / torch.cat(edges)[problem.positives]).clamp(1 / 16, 16).log()
+    else:
+        expected = head.bbox_coder.encode(own, objects)
+    torch.testing.assert_close(problem.boxes.target, expected, rtol=1e-4, atol=1e-4)
+    outputs = outputs[problem.positives]
+    torch.testing.assert_close(problem.boxes.pred, outputs)
+    difference = (outputs - expected).abs()
+    by_hand = torch.where(difference < 1, difference**2 / 2, difference - 0.5)
+    torch.testing.assert_close(losses["loss_bbox"], by_hand.mean(), rtol=1e-4, atol=1e-5)
 
 
 def test_levels_and_images_are_ranked_together():

@@ -95,6 +95,26 @@ def test_every_layer_ranks_the_whole_batch(name):
     torch.testing.assert_close(losses["loss_iou"], expected)
 
 
+@every_detector
+def test_positives_aim_at_their_objects(name):
+    torch.manual_seed(0)
+    model = build_detector(name)
+    images, samples = make_batch((2, 1))
+    _, problems = problems_of(model, images, samples)
+    objects = torch.cat([sample.gt_instances.bboxes for sample in samples])
+    for problem in problems.values():
+        boxes = problem.boxes
+        gaps, nearest = torch.cdist(boxes.gt_boxes, objects, p=torch.inf).min(dim=1)
+        assert gaps.max() < 1e-3
+        assert set(nearest.tolist()) == {0, 1, 2}
+        assert boxes.pred is boxes.boxes
+        assert boxes.target is boxes.gt_boxes
+        # Boxes are those of the branch: (cx, cy, w, h) as shares of the image.
+        centers, sizes = (boxes.outputs * 64).split(2, dim=1)
+        expected = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=1)
+        torch.testing.assert_close(boxes.boxes, expected)
+
+
 def test_l1_and_iou_keep_their_ratio():
     torch.manual_seed(0)
     model = build_detector("deformable_detr")
