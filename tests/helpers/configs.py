@@ -24,11 +24,6 @@ def load_config(name):
     return Config.fromfile(CONFIGS / name)
 
 
-def total_lr(config):
-    """Learning rate of the optimizer."""
-    return config.optim_wrapper.optimizer.lr
-
-
 def find(config, key):
     """All values of a key anywhere in a config, depth first."""
     found = []

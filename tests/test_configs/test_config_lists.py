@@ -75,6 +75,16 @@ def test_every_config_is_listed_and_no_other(folder):
     assert linked == {name.rpartition("/")[2] for name in names}
 
 
+@every_folder
+def test_learning_rate_is_for_the_batch_of_the_name(folder):
+    for name in configs.config_names(folder):
+        config = configs.load_config(name)
+        batch = re.search(r"_(\d+)xb(\d+)-", name)
+        processes, images = map(int, batch.groups()) if batch else (1, 8)
+        assert config.train_dataloader.batch_size == images, name
+        assert config.auto_scale_lr.base_batch_size == processes * images, name
+
+
 @pytest.mark.parametrize("folder", FOLDERS[:3])
 def test_batch_and_epochs_are_those_of_the_name(folder):
     # That names are true is tested beside the settings of each detector.

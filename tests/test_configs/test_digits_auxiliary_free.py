@@ -50,4 +50,5 @@ def test_model_trains_and_predicts(detector, prefix):
     branches = [name for name, _ in model.named_parameters() if "centerness" in name]
     assert bool(branches) == (prefix == "" and detector != "foveabox")
     (sample,) = predict(model)
+    assert len(sample.pred_instances) > 0
     assert sample.pred_instances.bboxes.isfinite().all()

@@ -81,6 +81,7 @@ def test_model_trains_and_predicts(name):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
     assert len(keys) == 1
     (sample,) = predict(model, size=size)
+    assert len(sample.pred_instances) > 0
     assert sample.pred_instances.bboxes.isfinite().all()
 
 
@@ -111,4 +112,5 @@ def test_digits_model_trains_and_predicts(detector, prefix):
     assert all(torch.as_tensor(value).isfinite().all() for value in losses.values())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     (sample,) = predict(model, size=192)
+    assert len(sample.pred_instances) > 0
     assert sample.pred_instances.bboxes.isfinite().all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import subprocess
 import sys
@@ -148,6 +149,16 @@ def test_check_env_passes_here(capsys):
         assert re.search(line, printed)
     backing = "stand in" if mmcv_ops.is_stand_in() else "mmcv has compiled operators"
     assert backing in printed
+
+
+def test_check_env_tells_of_checkpoints_that_others_cannot_resume(capsys, monkeypatch):
+    # mmengine 0.10.7 with torch 2.6 and later.
+    def refuse(*args, **kwargs):
+        raise pickle.UnpicklingError("Weights only load failed")
+
+    monkeypatch.setattr("mmengine.runner.CheckpointLoader.load_checkpoint", refuse)
+    assert check_env.main() == 0
+    assert "other tools cannot resume, because mmengine 0.10.7" in capsys.readouterr().out
 
 
 def test_check_env_reports_checks_that_fail(capsys, monkeypatch):

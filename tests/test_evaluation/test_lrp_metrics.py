@@ -297,7 +297,8 @@ def check_panoptic(found):
         for key in ("pq", "sq", "rq"):
             value = expected[group]["pq"][key]
             assert found[f"coco_panoptic/{key.upper()}{suffix}"] == pytest.approx(value, abs=2e-6)
-        for key, name in (("lrp", "LRP"), ("lrp_loc", "LRP_Loc"), ("lrp_fp", "LRP_FP")):
+        names = {"lrp": "LRP", "lrp_loc": "LRP_Loc", "lrp_fp": "LRP_FP", "lrp_fn": "LRP_FN"}
+        for key, name in names.items():
             value = expected[group]["lrp"][key]
             assert found[f"coco_panoptic/{name}{suffix}"] == pytest.approx(value, abs=2e-6)
 

@@ -110,21 +110,23 @@ def test_perfect_boxes(name, loss):
 
 @every_head
 @every_loss
-def test_a_small_batch_is_overfitted(name, loss):
+@pytest.mark.parametrize("num_classes", [1, 2])
+def test_a_small_batch_is_overfitted(name, loss, num_classes):
     torch.manual_seed(0)
-    head = build_head(name, loss, num_classes=2)
+    head = build_head(name, loss, num_classes=num_classes)
     features = tuple(level.detach() for level in make_features(2))
+    last = num_classes - 1
     samples = [
-        make_sample([[4, 4, 24, 28], [30, 30, 60, 58]], [0, 1]),
-        make_sample([[10, 30, 34, 50]], [1]),
+        make_sample([[4, 4, 24, 28], [30, 30, 60, 58]], [0, last]),
+        make_sample([[10, 30, 34, 50]], [last]),
     ]
     optimizer = torch.optim.Adam(head.parameters(), lr=2e-2)
     for _ in range(60):
         optimizer.zero_grad()
         losses_of(head, features, samples)
         optimizer.step()
-    last = head.loss(features, samples)
-    assert last["loss_cls"] < 0.1
+    fitted = head.loss(features, samples)
+    assert fitted["loss_cls"] < 0.1
     results = head.eval().predict(features, samples)
     for result, sample in zip(results, samples, strict=True):
         truth = sample.gt_instances

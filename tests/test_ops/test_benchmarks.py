@@ -1,7 +1,9 @@
 """The benchmarks run, their peers compute what they claim, and their figures add up."""
 
 import json
+import sys
 
+import numpy as np
 import pytest
 import torch
 from benchmark_modules import import_benchmark
@@ -9,7 +11,7 @@ from benchmark_modules import import_benchmark
 
 @pytest.fixture(scope="module")
 def benchmarks():
-    return {name: import_benchmark(name) for name in ("gpu_report", "ranking_losses")}
+    return {name: import_benchmark(name) for name in ("gpu_report", "measure", "ranking_losses")}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,20 @@ def test_peak_memory(benchmarks, capsys):
     assert benchmarks["ranking_losses"].main(arguments) == 0
     peak = json.loads(capsys.readouterr().out)
     assert peak is None or 0 <= peak < 50e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from Linux's /proc")
+def test_peak_memory_is_that_of_the_greatest_moment(benchmarks):
+    # 64 MB written and freed, and 32 MB that are left.
+    def step():
+        np.ones(8_000_000)
+        kept.append(np.ones(4_000_000))
+
+    kept = []
+    peak = benchmarks["measure"].peak_memory(step, torch.device("cpu"))
+    if peak is None:
+        pytest.skip("the high-water mark cannot be reset here")
+    assert 60e6 < peak < 110e6
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
