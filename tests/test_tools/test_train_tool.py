@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import tiny_detection
 import torch
 
+from mmdet_rank.cli import test as test_tool
 from mmdet_rank.cli import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -196,6 +198,54 @@ def test_two_processes_on_cpu_hold_the_same_weights(tmp_path, data):
     assert run(tiny_detection.write_config(folder, data, iterations=3), folder / "one") == 0
     alone = state_dict(folder / "one" / "iter_3.pth")
     assert any(not torch.equal(first[name], alone[name]) for name in first)
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_evaluation_in_two_processes_gives_the_figures_of_one(tmp_path, data, machines):
+    config = tiny_detection.write_config(tmp_path, data, iterations=3)
+    text = config.read_text()
+    assert "CocoMetric" in text
+    config.write_text(text.replace("CocoMetric", "CocoLRPMetric"))
+    assert run(config, tmp_path / "run") == 0
+    checkpoint = tmp_path / "run" / "iter_3.pth"
+    prefix = tmp_path / "alone"
+    options = ["--cfg-options", f"test_evaluator.report_prefix={prefix}"]
+    arguments = [config, checkpoint, "--work-dir", tmp_path / "test", *options]
+    assert test_tool.main(list(map(str, arguments))) == 0
+    environment = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(REPOSITORY),
+        "NNODES": str(machines),
+        "MASTER_ADDR": "127.0.0.1",
+        "PORT": str(29900 + os.getpid() % 90),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    # On the second of two machines the report goes elsewhere, and is not written.
+    parts = [
+        subprocess.Popen(
+            [
+                *(REPOSITORY / "tools/dist_test.sh", config, checkpoint, str(2 // machines)),
+                *("--work-dir", tmp_path / f"machine{number}"),
+                *("--cfg-options", f"test_evaluator.report_prefix={tmp_path / f'from{number}'}"),
+            ],
+            env={**environment, "NODE_RANK": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in range(machines)
+    ]
+    outputs = [part.communicate(timeout=180)[0] for part in parts]
+    assert [part.returncode for part in parts] == [0] * machines, outputs
+    alone, together = (
+        json.loads(Path(f"{each}.bbox.lrp.json").read_text())
+        for each in (prefix, tmp_path / "from0")
+    )
+    assert together == alone
+    assert alone["per_class"]
+    assert not (tmp_path / "from1.bbox.lrp.json").exists()
 
 
 def test_model_is_freed_before_its_processes_end(tmp_path, data, monkeypatch):
