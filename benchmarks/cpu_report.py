@@ -42,7 +42,7 @@ RUNS = {
         *("ranking_losses.py", "--preset", "cpu", "--threads", "2", "--seconds", "0.4"),
         "--no-memory",
     ],
-    "training_cpu": ["training_step.py", "--set", "digits", "--threads", "1", "--seconds", "12"],
+    "training_cpu": ["training_step.py", "--set", "digits", "--threads", "1", "--seconds", "8"],
 }
 
 

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -104,8 +105,8 @@ def run_once(
 
     Returns:
         For ``boxes``, ``masks`` or both, the figures of ``FIGURES`` in [0, 1] and the rank
-        correlation of scores and IoUs over the true positives; and the median seconds of an
-        iteration.
+        correlation of scores and IoUs over the true positives; the median seconds of an
+        iteration; and what they come from: ``seed``, ``commit``, ``torch``.
     """
     folder = work_dir / f"{config.stem}_seed{seed}"
     keep_config(folder, config)
@@ -144,8 +145,20 @@ def run_once(
         ],
         folder / "test.log",
     )
-    write_json(result, measure(prefix / config.name, training, prefix / "detections"))
+    figures = measure(prefix / config.name, training, prefix / "detections")
+    origin = {"seed": seed, "commit": commit_of(root), "torch": torch.__version__}
+    write_json(result, figures | origin)
     return load_json(result)
+
+
+def commit_of(root: Path) -> str | None:
+    """The commit of a repository; None where git or the repository is missing."""
+    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
 
 
 def keep_settings(work_dir: str | Path, settings: dict) -> None:

@@ -34,7 +34,9 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
                  "--plot", "figures.png"]  # fmt: skip
     assert compare.main(ROOT, arguments) == 0
     (figures,) = json.loads(Path("figures.json").read_text())["tiny"]
-    assert set(figures) == {"boxes", "iteration"}
+    assert set(figures) == {"boxes", "iteration", "seed", "commit", "torch"}
+    assert figures["seed"] == 5
+    assert figures["commit"] == compare.commit_of(ROOT)
     boxes = figures["boxes"]
     assert set(boxes) == {*compare.FIGURES, "correlation"}
     assert 0 <= boxes["AP"] <= boxes["AP50"] <= 1
@@ -102,6 +104,12 @@ def test_configs_of_one_name_are_refused(tmp_path, capsys):
         path.write_text("")
     assert compare.main(ROOT, list(map(str, paths))) == 1
     assert "Expected configs of different names" in capsys.readouterr().err
+
+
+def test_commit(tmp_path, monkeypatch):
+    assert compare.commit_of(tmp_path) is None
+    monkeypatch.setenv("PATH", "")
+    assert compare.commit_of(ROOT) is None
 
 
 def test_table_of_seeds():
