@@ -169,7 +169,10 @@ class Detector:
     def __init__(self, config, device, amp=False):
         torch.manual_seed(0)
         model = ConfigDict(without_weights(config.model.to_dict()))
-        self.model = MODELS.build(model).to(device).train()
+        self.model = MODELS.build(model)
+        # As a training begins; some parameters of transformers are no numbers before.
+        self.model.init_weights()
+        self.model.to(device).train()
         self.device = device
         self.amp = amp
         self.calls = []
