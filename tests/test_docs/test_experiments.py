@@ -1,5 +1,7 @@
 """The tables of the experiments are made from the files of the runs."""
 
+import json
+
 import pytest
 from benchmark_modules import import_benchmark
 
@@ -14,6 +16,15 @@ def test_documents_show_the_figures_of_the_runs(experiments):
         text = document.read_text()
         for name, table in tables.items():
             assert f"<!-- begin {name} -->\n{table}\n<!-- end {name} -->" in text
+
+
+def test_the_page_of_benchmarks_shows_the_figures_of_its_files():
+    report = import_benchmark("cpu_report")
+    folder = report.ROOT / report.RESULTS
+    results = {name: json.loads((folder / f"{name}.json").read_text()) for name in report.RUNS}
+    text = report.DOCUMENT.read_text()
+    for name, table in report.blocks_of(results).items():
+        assert f"<!-- begin {name} -->\n{table}\n<!-- end {name} -->" in text
 
 
 def runs(*values):
