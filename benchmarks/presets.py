@@ -54,6 +54,10 @@ PRESETS = {
         Preset(f"p-{count}", count, 1_000_000, "mixed", "time against P", memory=False)
         for count in (100, 300, 1000, 3000, 10_000)
     ],
+    "few": [
+        Preset(f"n-{size}k", 10 * size, 1000 * size, "mixed", "few logits", memory=False)
+        for size in (1, 3, 10)
+    ],
     "tiny": [Preset("tiny", 20, 2000, "mixed", "for the tests")],
 }
 
