@@ -93,7 +93,7 @@ def make_step(name, logits, targets):
 def feasible(name, preset, device):
     """Whether a peer means anything here, finishes in seconds and fits into the free memory."""
     if name == "ours, no kernels":
-        return use_kernels(device)
+        return use_kernels(device, preset.num_positives)
     pairs = preset.num_positives * preset.num_logits
     square = preset.num_positives * (preset.num_positives + preset.num_logits * (name == "dense"))
     if device.type == "cuda":
