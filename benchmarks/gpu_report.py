@@ -251,7 +251,7 @@ def measure_preset(progress, kind, preset, device, seconds, memory_of):
 def run_parts(progress, device, args):
     """All parts, the most wanted ones first."""
     report = progress.report
-    report["kernels"] = progress.part("kernels", use_kernels, device)
+    report["kernels"] = progress.part("kernels", use_kernels, device, 1)
     report["correctness"] = progress.part("correctness", check_correctness, device, args.size)
     report["behaviour"] = progress.part("behaviour", check_behaviour, device, args.size)
     if device.type == "cuda":
