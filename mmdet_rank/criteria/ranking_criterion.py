@@ -30,6 +30,7 @@ class _Localization(NamedTuple):
     errors: Tensor
     outputs: Tensor
     unit_errors: Tensor | None
+    loss_weight: float
 
 
 @MODELS.register_module()
@@ -116,7 +117,10 @@ class RankingCriterion(nn.Module):
         if task is not None:
             if ranked.loc is not None:
                 loss, factor = self.box_task.balanced(
-                    ranked.loc * self._constant_weight(), ranked.cls, problem.logits, task.outputs
+                    ranked.loc * self._constant(task.loss_weight),
+                    ranked.cls,
+                    problem.logits,
+                    task.outputs,
                 )
             else:
                 weights = self.weights(problem, targets)
@@ -163,13 +167,13 @@ class RankingCriterion(nn.Module):
             problem: The problem of ``forward``.
         """
         if self.loss_cls.unifies_localization:
-            errors = unit_box_errors(self.loss_bbox, errors) * self._constant_weight()
+            errors = unit_box_errors(self.loss_bbox, errors)
+            errors = errors * self._constant(self.loss_bbox.loss_weight)
         return self.box_task.mean(errors, self.weights(problem))
 
-    def _constant_weight(self) -> float:
-        """What aLRP's localisation part counts by: errors in [0, 1] have no loss weight in."""
-        constant = isinstance(self.box_task.balance, ConstantBalance)
-        return getattr(self.loss_bbox, "loss_weight", 1.0) if constant else 1.0
+    def _constant(self, loss_weight: float) -> float:
+        """What aLRP's localisation part counts by, whose errors in [0, 1] have no weight in."""
+        return loss_weight if isinstance(self.box_task.balance, ConstantBalance) else 1.0
 
     def _localization(self, problem: RankingProblem) -> _Localization | None:
         if problem.boxes is not None and self.loss_bbox is not None:
@@ -179,11 +183,12 @@ class RankingCriterion(nn.Module):
             unit_errors = None
             if self.loss_cls.unifies_localization:
                 unit_errors = unit_box_errors(self.loss_bbox, errors)
-            return _Localization("bbox", errors, outputs, unit_errors)
+            weight = getattr(self.loss_bbox, "loss_weight", 1.0)
+            return _Localization("bbox", errors, outputs, unit_errors, weight)
         if problem.masks is not None:
             masks = problem.masks
             errors = masks.errors * masks.loss_weight
-            return _Localization("mask", errors, masks.outputs, masks.errors)
+            return _Localization("mask", errors, masks.outputs, masks.errors, masks.loss_weight)
         return None
 
     def _rank(

@@ -7,7 +7,7 @@ import torch
 from mmdet.models.losses import GIoULoss, SmoothL1Loss
 from mmdet.structures.bbox import bbox_overlaps
 
-from mmdet_rank.criteria import BoxTask, RankingCriterion, RankingProblem
+from mmdet_rank.criteria import BoxTask, MaskTask, RankingCriterion, RankingProblem
 from mmdet_rank.criteria.balance import EpochBalance
 from mmdet_rank.criteria.gradient import gradient
 from mmdet_rank.criteria.localization import box_errors
@@ -118,6 +118,19 @@ def test_alrp_has_no_say_of_the_weight_but_with_a_constant():
             for weight in (1.0, 3.0)
         )
         torch.testing.assert_close(first["loss_bbox"], second["loss_bbox"])
+
+
+@pytest.mark.parametrize("balance", ["constant", "value"])
+def test_weight_of_masks_counts_with_a_constant_balance(balance):
+    losses = []
+    for weight in (1.0, 3.0):
+        problem = make_problem(3)
+        errors = torch.tensor([0.1, 0.4, 0.3, 0.2], requires_grad=True)
+        problem.boxes, problem.masks = None, MaskTask(errors, errors, loss_weight=weight)
+        problem.quality = 1 - errors.detach()
+        losses.append(RankingCriterion(aLRPLoss(), balance=balance)(problem)["loss_mask"])
+    expected = 3 if balance == "constant" else 1
+    torch.testing.assert_close(losses[1], expected * losses[0])
 
 
 def test_alrp_without_a_box_loss_is_refused():

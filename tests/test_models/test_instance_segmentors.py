@@ -329,3 +329,5 @@ class TestSOLOv2:
             build_segmentor("solov2", dynamic_conv_size=3)
         with pytest.raises(ValueError, match="DiceLoss"):
             build_segmentor("solov2", loss_mask=dict(type="FocalLoss"))
+        with pytest.raises(ValueError, match="loss_weight above 0 of loss_mask"):
+            build_segmentor("solov2", loss_mask=dict(type="DiceLoss", loss_weight=0.0))

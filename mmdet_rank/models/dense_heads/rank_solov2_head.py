@@ -37,8 +37,8 @@ class RankSOLOV2Head(SOLOV2Head):
         **kwargs: As for `SOLOV2Head`.
 
     Raises:
-        ValueError: If ``loss_mask`` is no Dice loss on logits, or the dynamic kernels are larger
-            than 1 x 1, whose masks would be smaller than their targets.
+        ValueError: If ``loss_mask`` is no Dice loss on logits or weighs 0, or the dynamic kernels
+            are larger than 1 x 1, whose masks would be smaller than their targets.
     """
 
     def __init__(
@@ -59,6 +59,11 @@ class RankSOLOV2Head(SOLOV2Head):
             raise ValueError(
                 "Expected loss_mask to be a DiceLoss with activate=True in RankSOLOV2Head, but "
                 f"got {loss_mask}: its value is the label of the classification."
+            )
+        if not self.loss_mask.loss_weight > 0:
+            raise ValueError(
+                "Expected a loss_weight above 0 of loss_mask in RankSOLOV2Head, but got "
+                f"{self.loss_mask.loss_weight}: its value is the label of the classification."
             )
         self.criterion = build_criterion(criterion, self.loss_cls)
 
