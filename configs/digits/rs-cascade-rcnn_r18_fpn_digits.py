@@ -15,42 +15,22 @@ model = dict(
         stage_loss_weights=[1, 1, 1],
         bbox_head=[
             dict(
+                stage,
                 type='RankShared2FCBBoxHead',
-                in_channels=64,
-                fc_out_channels=256,
-                roi_feat_size=7,
-                num_classes=10,
-                bbox_coder=dict(
-                    type='DeltaXYWHBBoxCoder',
-                    target_means=[0.0, 0.0, 0.0, 0.0],
-                    target_stds=[0.1, 0.1, 0.2, 0.2],
-                ),
-                reg_class_agnostic=True,
+                bbox_coder=dict(stage.bbox_coder, target_stds=[0.1, 0.1, 0.2, 0.2]),
                 reg_decoded_bbox=True,
                 loss_cls=dict(type='RankSortLoss'),
                 loss_bbox=dict(type='GIoULoss'),
             )
-            for _ in range(3)
+            for stage in _base_.model.roi_head.bbox_head
         ],
     ),
     # Without sampling: all anchors; every proposal and the objects' own boxes.
     train_cfg=dict(
         rpn=dict(sampler=dict(_delete_=True, type='PseudoSampler')),
         rcnn=[
-            dict(
-                assigner=dict(
-                    type='MaxIoUAssigner',
-                    pos_iou_thr=iou,
-                    neg_iou_thr=iou,
-                    min_pos_iou=iou,
-                    match_low_quality=False,
-                    ignore_iof_thr=-1,
-                ),
-                sampler=dict(type='EveryProposalSampler'),
-                pos_weight=-1,
-                debug=False,
-            )
-            for iou in (0.5, 0.6, 0.7)
+            dict(stage, sampler=dict(type='EveryProposalSampler'))
+            for stage in _base_.model.train_cfg.rcnn
         ],
     ),
 )
