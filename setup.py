@@ -6,6 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+#: Each has its file, in which each requirement has its reason.
+EXTRAS = ("dev", "lvis", "lite", "seg", "fast")
 
 
 def read_version() -> str:
@@ -17,8 +19,14 @@ def read_version() -> str:
 def read_requirements(name: str) -> list[str]:
     """Read requirements/NAME.txt, one requirement per line, without comments."""
     lines = (HERE / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    stripped = (line.split("#", 1)[0].strip() for line in lines)
-    return [line for line in stripped if line]
+    found = []
+    for line in lines:
+        requirement = line.split("#", 1)[0].strip()
+        if requirement.startswith("-r "):
+            found.extend(read_requirements(requirement[3:].removesuffix(".txt")))
+        elif requirement:
+            found.append(requirement)
+    return found
 
 
 def read_readme() -> str:
@@ -38,8 +46,7 @@ setup(
     python_requires=">=3.10",
     # Each requirement has its reason beside it in requirements/runtime.txt.
     install_requires=read_requirements("runtime"),
-    # lvis: the federated rules of LVIS, for LVISLRPMetric and eval_lrp.py --dataset lvis.
-    extras_require={"dev": read_requirements("dev"), "lvis": ["lvis>=0.5.3"]},
+    extras_require={name: read_requirements(name) for name in EXTRAS},
     classifiers=[
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.10",
