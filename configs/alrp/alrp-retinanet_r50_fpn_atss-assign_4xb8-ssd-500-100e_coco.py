@@ -5,5 +5,6 @@ model = dict(
     train_cfg=dict(assigner=dict(_delete_=True, type='ATSSAssigner', topk=9)),
 )
 
+# The setting of the comparison with the state of the art (thesis 7.4.3).
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(milestones=[75, 95])

@@ -12,6 +12,10 @@ from mmdet_rank.ops.ranking_weights import ranking_weights
 
 from .problem import RankingProblem
 
+#: Half width of the step in ranking-based weights: the best of thesis Table N.2, which the row of
+#: Table 8.1 has.
+DELTA_LOC = 1.5
+
 
 def score_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
     """Highest probability over the classes."""
@@ -37,8 +41,13 @@ def centerness_weights(problem: RankingProblem, targets: Tensor, loss: RankingLo
     return ratio.prod(dim=1).sqrt()
 
 
-def rank_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
-    """Sum of H / rank over the positives that do not outrank it (thesis 8.4.2, Eq. K.3).
+def rank_weights(
+    problem: RankingProblem, targets: Tensor, loss: RankingLoss, delta_loc: float | None = DELTA_LOC
+) -> Tensor:
+    """Sum of H / rank over the positives that do not outrank it (thesis 8.4.2, Eq. N.3).
+
+    The step H is smoothed by ``delta_loc``; with None it is hard, and the ranks alone are smoothed
+    by the ``delta`` of the loss ("default" in thesis Table N.2).
 
     Of a loss that unites ranks and localisation (aLRP), the very weights of its localisation part:
     with ``sync``, as there, times the number of processes that gradients are averaged over.
@@ -48,7 +57,13 @@ def rank_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) ->
             errors = torch.zeros_like(problem.quality, dtype=torch.float32).requires_grad_()
             loc = loss.rank(problem.logits.detach().reshape(-1), targets, errors).loc
             return torch.autograd.grad(loc, errors)[0]
-    return ranking_weights(problem.logits.reshape(-1), targets, delta=loss.delta, sync=loss.sync)
+    return ranking_weights(
+        problem.logits.reshape(-1),
+        targets,
+        delta=loss.delta if delta_loc is None else delta_loc,
+        hard=delta_loc is None,
+        sync=loss.sync,
+    )
 
 
 def equal_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
@@ -56,9 +71,10 @@ def equal_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -
     return torch.ones_like(problem.quality, dtype=torch.float32)
 
 
-WeightFunction = Callable[[RankingProblem, Tensor, RankingLoss], Tensor]
+WeightFunction = Callable[..., Tensor]
 
-#: (problem, flat targets, ranking loss) -> (P,) weights, by the name that configs use.
+#: (problem, flat targets, ranking loss) -> (P,) weights, by the name that configs use; "ranking"
+#: has the option ``delta_loc``.
 INSTANCE_WEIGHTS: dict[str, WeightFunction] = {
     "score": score_weights,
     "iou": iou_weights,

@@ -14,7 +14,7 @@ from mmdet_rank.losses.base import RankedLoss, RankingLoss, scatter_labels
 
 from .balance import ConstantBalance
 from .gradient import gradient
-from .instance_weights import INSTANCE_WEIGHTS
+from .instance_weights import DELTA_LOC, INSTANCE_WEIGHTS
 from .localization import box_errors, unit_box_errors
 from .localization_task import LocalizationTask
 from .problem import RankingProblem
@@ -45,6 +45,9 @@ class RankingCriterion(nn.Module):
         balance: How the box loss is balanced: "value", "magnitude", "epoch" or "constant", or a
             dict of the ``type`` and its options. Default: what the loss's paper uses.
         loss_weight: Factor of all losses of the head, after balancing (0.2 for an RPN).
+        delta_loc: Half width of the step in ``instance_weight="ranking"`` (thesis Table N.2); None
+            for a hard step over ranks that are smoothed as the loss's own. Not for aLRP Loss,
+            whose weights are part of its definition.
 
     Raises:
         TypeError: If ``loss_cls`` is no ranking loss.
@@ -58,6 +61,7 @@ class RankingCriterion(nn.Module):
         instance_weight: str | None = None,
         balance: str | dict | None = None,
         loss_weight: float = 1.0,
+        delta_loc: float | None = DELTA_LOC,
     ) -> None:
         super().__init__()
         if not isinstance(loss_cls, RankingLoss):
@@ -82,10 +86,13 @@ class RankingCriterion(nn.Module):
                 f"got {loss_bbox.loss_weight}: that loss ranks localisation errors; without them "
                 "it is APLoss."
             )
+        if delta_loc is not None and not delta_loc >= 0:
+            raise ValueError(f"Expected delta_loc >= 0 or None, but got {delta_loc}.")
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
         self.instance_weight = instance_weight
         self.loss_weight = loss_weight
+        self.delta_loc = delta_loc
         self.box_task = LocalizationTask(
             balance or loss_cls.default_balance,
             loss_cls.sync,
@@ -155,7 +162,8 @@ class RankingCriterion(nn.Module):
         """
         if targets is None:
             targets = self.targets(problem)
-        return INSTANCE_WEIGHTS[self.instance_weight](problem, targets, self.loss_cls)
+        options = {"delta_loc": self.delta_loc} if self.instance_weight == "ranking" else {}
+        return INSTANCE_WEIGHTS[self.instance_weight](problem, targets, self.loss_cls, **options)
 
     def mean_beside_boxes(self, errors: Tensor, problem: RankingProblem) -> Tensor:
         """Loss of other errors of the boxes (L1 beside IoU), weighed as the box loss is.

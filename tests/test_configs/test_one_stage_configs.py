@@ -31,6 +31,7 @@ AP = (
     dict(type="APLoss", delta=1.0, interpolated=True),
     dict(type="SmoothL1Loss", beta=1.0, loss_weight=1.0),
 )
+AP_FOVEA = (AP[0], AP[1] | dict(beta=0.11))
 GIOU_2 = dict(type="GIoULoss", loss_weight=2.0)
 GIOU_PAA = dict(type="GIoULoss", loss_weight=1.3)
 PAA = IOU | dict(pos_iou_thr=0.1, neg_iou_thr=0.1)
@@ -78,9 +79,11 @@ SETTINGS = {
         0.008, 32, LATE, None, None, None, ALRP, SIZE_500, 0.5
     ),
     "ap_loss/ap-foveabox_r50_fpn_4xb8-ssd-500-100e_coco.py": settings(
-        0.002, 32, LONG, None, None, None, AP, SIZE_500, 0.5
+        0.002, 32, LATE, None, None, None, AP_FOVEA, SIZE_500, 0.5
     ),
     "alrp/alrp-retinanet_r50_fpn_atss-assign_4xb8-ssd-500-100e_coco.py": ALRP_500_ATSS,
+    "alrp/alrp-retinanet_r50_fpn_atss-assign_4xb8-ssd-500-step-60-80-100e_coco.py": ALRP_500_ATSS
+    | dict(schedule=LONG),
     "alrp/alrp-retinanet_r101_fpn_atss-assign_4xb8-ssd-500-100e_coco.py": ALRP_500_ATSS,
     "alrp/alrp-retinanet_x101-64x4d_fpn_atss-assign_4xb8-ssd-500-100e_coco.py": ALRP_500_ATSS,
     "alrp/alrp-retinanet_r50_fpn_iou-assign_4xb8-ssd-500-100e_coco.py": ALRP_500_IOU,
@@ -149,6 +152,9 @@ def test_model_settings(name):
     assert find(model, "sampler") in ([], [None])
     assert (head.loss_cls, head.loss_bbox) == expected["losses"]
     assert head.num_classes == 80
+    # AP Loss replaces the classification loss alone: boxes are weighed as in the stock head.
+    stock = {"ap-atss": "centerness", "ap-paa": "iou"}.get(name.split("/")[1].split("_")[0])
+    assert (head.get("criterion") or {}).get("instance_weight") == stock
     if expected["anchors"]:
         assert head.bbox_coder.target_stds == [0.1, 0.1, 0.2, 0.2]
     assert head.get("loss_centerness") is None

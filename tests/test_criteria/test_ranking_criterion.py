@@ -69,7 +69,7 @@ def test_instance_weights(name):
     ratio = torch.minimum(left_top, right_bottom) / torch.maximum(left_top, right_bottom)
     flat = problem.logits.detach().flatten()
     positive = (targets > 0).nonzero().squeeze(1)
-    step = ((flat[None, :] - flat[:, None]) / 1.0 + 0.5).clamp(0, 1)
+    step = ((flat[None, :] - flat[:, None]) / 3.0 + 0.5).clamp(0, 1)  # delta_loc is 1.5
     rank = step[positive].sum(1)
     expected = dict(
         score=problem.logits[problem.positives].sigmoid().amax(1),
@@ -81,6 +81,33 @@ def test_instance_weights(name):
     expected_loss = 2 * (expected * errors).sum() / expected.sum()
     torch.testing.assert_close(losses["loss_bbox"], expected_loss)
     assert losses["balance_bbox"] == 1
+
+
+@pytest.mark.parametrize("delta_loc", [0.0, 0.5, 2.0, None])
+def test_step_of_ranking_weights(delta_loc):
+    # Thesis Table N.2; None is its "default": hard above, smoothed by the loss's delta below.
+    problem = make_problem(1)
+    criterion = RankingCriterion(
+        RankSortLoss(), GIoULoss(), instance_weight="ranking", delta_loc=delta_loc
+    )
+    flat = problem.logits.detach().flatten().double()
+    positive = (reference(problem)[3] > 0).nonzero().squeeze(1)
+
+    def step(delta):
+        difference = flat[None, :] - flat[positive, None]
+        if delta == 0:
+            return (difference >= 0).double()
+        return (difference / (2 * delta) + 0.5).clamp(0, 1)
+
+    rank = step(0.5 if delta_loc is None else delta_loc).sum(1)
+    numerator = step(delta_loc or 0.0)[:, positive]
+    expected = (numerator / rank[:, None]).sum(0) / 4
+    torch.testing.assert_close(criterion.weights(problem).double(), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_negative_step_of_ranking_weights():
+    with pytest.raises(ValueError, match="Expected delta_loc >= 0 or None, but got -1"):
+        RankingCriterion(RankSortLoss(), GIoULoss(), delta_loc=-1)
 
 
 def test_magnitude_balance():

@@ -37,6 +37,18 @@ def test_thesis_figure_5_1():
     assert panoptic_quality(4, 0, 4, 4.0).pq == pytest.approx(2 / 3)
 
 
+def test_thesis_figure_c_1():
+    # LRP keeps the triangle inequality where 1 - PQ does not. X and Y do not match (IoU 0.5 is not
+    # above 0.5); Z matches either with 0.71.
+    apart, by_z = lrp_error([], num_fp=1, num_fn=1), lrp_error([0.71], num_fp=0, num_fn=0)
+    assert apart.lrp == 1
+    assert by_z.lrp == pytest.approx(0.58)
+    assert apart.lrp <= 2 * by_z.lrp
+    pq_error = 1 - panoptic_quality(1, 0, 0, 0.71).pq
+    assert pq_error == pytest.approx(0.29)
+    assert 1 - panoptic_quality(0, 1, 1, 0.0).pq > 2 * pq_error
+
+
 def test_weighted_form_is_the_same():
     # Eq. 5.3 against Eq. 5.2.
     rng = np.random.default_rng(0)

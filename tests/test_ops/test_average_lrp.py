@@ -47,6 +47,25 @@ def test_well_ranked_positives_get_no_gradient():
     assert logits.grad.abs().max() == 0
 
 
+@pytest.mark.parametrize(
+    ("ious", "expected"),
+    [
+        ((0.95, 0.80, 0.65, 0.50), 0.53),
+        ((0.80, 0.65, 0.50, 0.95), 0.69),
+        ((0.50, 0.65, 0.80, 0.95), 0.89),
+    ],
+)
+def test_thesis_figure_7_1(ious, expected):
+    # Ten anchors, positives at places 1, 3, 6 and 10 of the ranking; AP Loss is 0.36 for each.
+    logits = torch.arange(10, 0, -1).float()
+    targets = torch.zeros(10)
+    targets[[0, 2, 5, 9]] = 1
+    loc_errors = (1 - torch.tensor(ious)) / 0.5
+    cls, loc = average_lrp_loss(logits, targets, loc_errors, delta=0.0)
+    assert cls.item() == pytest.approx((0 + 1 / 3 + 3 / 6 + 6 / 10) / 4)
+    assert (cls + loc).item() == pytest.approx(expected, abs=5e-3)
+
+
 def test_wrong_number_of_errors():
     with pytest.raises(ValueError, match=r"one entry per positive \(2\), but got 1"):
         average_lrp_loss(torch.zeros(3), torch.tensor([1.0, 0.0, 1.0]), torch.zeros(1))

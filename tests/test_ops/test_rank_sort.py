@@ -44,6 +44,20 @@ def test_equals_the_definition(dtype):
             assert_close(actual, expected, dtype)
 
 
+def test_thesis_figure_m_1():
+    # Printed: 0.24, by ranks that count the example itself once, as a hard step does.
+    logits = torch.tensor([3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0, -4.0])
+    labels = torch.tensor([0.9, 0.4, 0.0, 0.0, 0.8, 0.0, 0.1, 0.0])
+    ranking, sorting, grad_ranking, grad_sorting = gradients(logits, labels, delta=0.0)
+    assert ranking.item() == pytest.approx((2 / 5 + 3 / 7) / 4)
+    assert sorting.item() == pytest.approx((0.3 - 0.15) / 4)
+    assert (ranking + sorting).item() == pytest.approx(0.2446, abs=5e-5)
+    expected = [0, 0.0375, 0.0857, 0.0857, -0.1375, 0.0357, -0.1071, 0]
+    assert (grad_ranking + grad_sorting).tolist() == pytest.approx(expected, abs=5e-5)
+    # With the published delta and H(0) = 0.5 the same example gives 0.2732.
+    assert sum(rank_sort_loss(logits, labels)).item() == pytest.approx(0.2732, abs=5e-5)
+
+
 def test_sorting_is_demoted_by_hand():
     # Two positives in the wrong order, no negative: the better one (0.9) has error
     # mean(0.1, 0.5) - 0.1 = 0.2, all of it blamed on the other; divided by |P| = 2.

@@ -36,6 +36,7 @@ model = dict(
     # Without sampling: all anchors; every proposal and the objects' own boxes.
     train_cfg=dict(
         rpn=dict(sampler=dict(_delete_=True, type='PseudoSampler')),
+        # 1,000 as in the published config; the thesis (8.5.1.1) speaks of 2,000.
         rpn_proposal=dict(nms_pre=2000, max_per_img=1000),
         rcnn=[
             dict(
