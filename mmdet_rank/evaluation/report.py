@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .lrp import MatchedDetections, OptimalLRP, mean_defined, optimal_lrp
+from .thresholds import midway_threshold
 
 __all__ = ["Evaluation", "class_table", "comparison_table", "format_table", "summary_table"]
 
@@ -14,6 +15,10 @@ __all__ = ["Evaluation", "class_table", "comparison_table", "format_table", "sum
 SIZES = {"small": "s", "medium": "m", "large": "l"}
 _COMPONENTS = {"oLRP": "lrp", "oLRP_Loc": "loc", "oLRP_FP": "fp", "oLRP_FN": "fn"}
 _AP_FIGURES = ("AP", "AP50", "AP75", "AR")
+THRESHOLD_RULE = (
+    "A threshold lies midway between the last score kept and the next lower one (1 % below the "
+    "last where none is lower), so that it keeps the same detections when rounding moves scores."
+)
 
 
 @dataclass
@@ -47,8 +52,9 @@ class Evaluation:
 
         Returns:
             ``tau``, ``oLRP``, ``oLRP_Loc``, ``oLRP_FP``, ``oLRP_FN``, ``oLRP_s``, ``oLRP_m``,
-            ``oLRP_l``, ``AP``, ``AP50``, ``AP75``, ``AR``; and ``per_class`` with the four errors,
-            ``threshold`` and ``num_gt`` by category name.
+            ``oLRP_l``, ``AP``, ``AP50``, ``AP75``, ``AR``; ``threshold_rule``, a sentence on what
+            the thresholds are; and ``per_class`` with the four errors, ``threshold``,
+            ``last_kept`` (the lowest score at or above it) and ``num_gt`` by category name.
         """
         optimal = self.optimal()
         report = {"tau": self.tau}
@@ -58,13 +64,16 @@ class Evaluation:
             report[f"oLRP_{suffix}"] = mean_defined(v.lrp for v in self.optimal(size).values())
         report |= dict.fromkeys(_AP_FIGURES, math.nan) | self.figures
         report = {key: defined(value) for key, value in report.items()}
+        report["threshold_rule"] = THRESHOLD_RULE
         report["per_class"] = {
             name: {key: defined(getattr(value, c)) for key, c in _COMPONENTS.items()}
             | {
-                "threshold": defined(value.threshold),
-                "num_gt": self.matches["all"][name].num_gt,
+                "threshold": defined(midway_threshold(matched.scores, value.threshold)),
+                "last_kept": defined(value.threshold),
+                "num_gt": matched.num_gt,
             }
             for name, value in optimal.items()
+            for matched in [self.matches["all"][name]]
         }
         return report
 
@@ -75,7 +84,7 @@ def summary_table(report: dict) -> str:
         keys = list(report["all"])
         rows = [[group, *(percent(report[group][key]) for key in keys)] for group in PANOPTIC]
         return format_table(["", *keys], rows)
-    keys = [key for key in report if key not in ("tau", "per_class")]
+    keys = [key for key in report if key not in ("tau", "threshold_rule", "per_class")]
     return format_table(keys, [[percent(report[key]) for key in keys]])
 
 
@@ -84,7 +93,7 @@ def class_table(report: dict) -> str:
     rows = []
     keys: list[str] = []
     for name, values in report["per_class"].items():
-        keys = list(values)
+        keys = [key for key in values if key != "last_kept"]
         rows.append([name, *(_cell(key, values[key]) for key in keys)])
     return format_table(["category", *keys], rows)
 

@@ -1,4 +1,9 @@
-"""LRP-optimal thresholds: score thresholds by category name (thesis 5.5.3 and 5.7.4)."""
+"""LRP-optimal thresholds: score thresholds by category name (thesis 5.5.3 and 5.7.4).
+
+The definition's threshold is the score of the last detection kept, and scores differ in their last
+digits between batch sizes and processors. So what is written and applied lies midway between that
+score and the next lower one: far from both, and keeping the same detections.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from .coco_files import load_json
 
 __all__ = [
     "ScoreThresholds",
     "load_thresholds",
+    "midway_threshold",
     "report_thresholds",
     "score_floor",
     "thresholds_at_floor",
@@ -19,6 +28,34 @@ __all__ = [
 
 # The last part of a score range in which an optimum is taken to be cut off by the floor.
 _MARGIN = 0.01
+# How far below the last score kept a threshold lies, as a part of it, where no score is lower.
+_BELOW_THE_LAST = 0.01
+
+
+def midway_threshold(scores: ArrayLike, last_kept: float) -> float:
+    """Return the threshold midway between the last score kept and the next lower one.
+
+    It keeps the detections that ``last_kept`` keeps, and goes on doing so when rounding moves the
+    scores, as another batch size or processor does.
+
+    Args:
+        scores: (D,) scores of the detections that count, any order.
+        last_kept: the lowest score to keep, NaN for none.
+
+    Returns:
+        A number in (next lower score, ``last_kept``]. Where no score is lower it is 1 % below
+        ``last_kept``; NaN for NaN.
+
+    >>> midway_threshold([0.9, 0.8, 0.5, 0.1], last_kept=0.8)
+    0.65
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    lower = scores[scores < last_kept]
+    if lower.size == 0:
+        return float(last_kept - _BELOW_THE_LAST * abs(last_kept))
+    middle = float(lower.max() + (last_kept - lower.max()) / 2)
+    # Between neighbours of float64 there is nothing, and the middle is rounded to one of them.
+    return middle if middle > lower.max() else float(last_kept)
 
 
 def report_thresholds(report: Mapping) -> dict[str, float]:
@@ -118,9 +155,11 @@ class ScoreThresholds:
     def filter(self, instances: Any) -> Any:
         """Return the instances with ``score >= threshold`` of their label."""
         scores = instances.scores
-        # In float64, where a float32 score and the threshold written from it are equal.
-        thresholds = scores.new_tensor(self.by_label, dtype=scores.double().dtype)
-        return instances[scores.double() >= thresholds[instances.labels]]
+        # In float64, so that a threshold is not rounded up to a score just above it; Apple's MPS
+        # has float32 at most.
+        scores = scores.float() if scores.device.type == "mps" else scores.double()
+        thresholds = scores.new_tensor(self.by_label)
+        return instances[scores >= thresholds[instances.labels]]
 
     def __call__(self, module: Any, inputs: Any, output: Any) -> Any:
         """Filter what a detector's forward returned; losses and tensors pass as they are."""

@@ -47,7 +47,7 @@ def check_coco(folder, iou_type):
         assert found["oLRP_Loc"] == close(values["olrp_loc"])
         assert found["oLRP_FP"] == close(values["olrp_fp"])
         assert found["oLRP_FN"] == close(values["olrp_fn"])
-        assert found["threshold"] == close(values["lrp_opt_thr"])
+        assert found["last_kept"] == close(values["lrp_opt_thr"])
     for key, field in FIELDS.items():
         for area, value in expected[key].items():
             optimal = evaluation.optimal(area).values()

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from mmdet_rank.evaluation.thresholds import (
     ScoreThresholds,
     load_thresholds,
+    midway_threshold,
     report_thresholds,
     score_floor,
     thresholds_at_floor,
@@ -37,6 +38,27 @@ def test_thresholds_go_by_name_and_keep_what_equals_them():
     assert kept[0].pred_instances.labels.tolist() == [0, 1, 2]
     assert len(kept[0].pred_instances.bboxes) == 3
     assert keeper(None, None, {"loss": 1}) == {"loss": 1}
+
+
+class OnApple(torch.Tensor):
+    """A tensor that says it is on Apple's MPS, where float64 is refused."""
+
+    @property
+    def device(self):
+        return torch.device("mps")
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64")
+
+    def new_tensor(self, values):
+        return torch.tensor(values, dtype=self.dtype)
+
+
+def test_thresholds_on_a_device_without_float64():
+    one = sample([0.3, 0.6], [0, 0])
+    one.pred_instances.scores = one.pred_instances.scores.as_subclass(OnApple)
+    kept = ScoreThresholds({"cat": 0.5}, CLASSES).filter(one.pred_instances)
+    assert kept.scores.tolist() == pytest.approx([0.6])
 
 
 def test_no_prediction():
@@ -81,6 +103,27 @@ def test_bad_files(content, message, tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         load_thresholds(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_a_midway_threshold_keeps_the_same_detections_when_scores_are_rounded_otherwise(dtype):
+    rng = np.random.default_rng(3)
+    scores = rng.permutation(np.linspace(0.05, 0.95, 31)).astype(dtype)
+    for last_kept in np.sort(scores):
+        kept = scores >= last_kept
+        threshold = midway_threshold(scores, float(last_kept))
+        for other in (scores.astype(np.float16), scores * (1 + 1e-3), scores * (1 - 1e-3)):
+            np.testing.assert_array_equal(other.astype(np.float64) >= threshold, kept)
+
+
+def test_midway_thresholds_at_the_ends():
+    assert midway_threshold([0.5, 0.75, 0.5], 0.75) == 0.625
+    assert midway_threshold([0.5, 0.75], 0.5) == pytest.approx(0.495)
+    assert midway_threshold([-2.0, -1.0], -2.0) == pytest.approx(-2.02)
+    neighbours = [0.5, float(np.nextafter(0.5, 1))]
+    assert midway_threshold(neighbours, neighbours[1]) == neighbours[1]
+    assert np.isnan(midway_threshold([0.5], float("nan")))
+    assert np.isnan(midway_threshold([], float("nan")))
 
 
 def test_score_floor():

@@ -51,7 +51,7 @@ def test_as_a_command(tmp_path):
     assert report["oLRP"] == pytest.approx(expected["olrp"]["all"], abs=2e-6)
     assert set(report["per_class"]["c0"]) == {
         *("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"),
-        *("threshold", "num_gt"),
+        *("threshold", "last_kept", "num_gt"),
     }
 
 
@@ -90,7 +90,17 @@ def test_thresholds_reproduce_the_report(main, tmp_path):
     again = tmp_path / "again.json"
     assert call(main, *common, "--results", tmp_path / "kept.json", "--out", again) == 0
     before, after = (json.loads(path.read_text()) for path in (first, again))
-    assert after["per_class"] == before["per_class"]
+    for name, values in before["per_class"].items():
+        # Nothing lies below the last detection any more, so only the threshold may differ.
+        assert {**after["per_class"][name], "threshold": values["threshold"]} == values
+        scores = [d["score"] for d in results if names[d["category_id"]] == name]
+        lower = max((s for s in scores if s < values["last_kept"]), default=None)
+        if lower is not None:
+            assert by_name[name] == values["threshold"]
+            # Crowds take detections out, so the next lower one that counts may be lower still.
+            assert by_name[name] <= (lower + values["last_kept"]) / 2
+        assert values["threshold"] < values["last_kept"]
+    assert "midway" in before["threshold_rule"]
     for key in ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"):
         assert after[key] == before[key]
 
@@ -141,9 +151,9 @@ def test_category_without_ground_truth_and_one_that_is_never_right(main, tmp_pat
     report = evaluate(main, tmp_path, ground_truth, results)
     assert report["per_class"] == {
         "a": {**dict.fromkeys(("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"), 0.0)}
-        | {"threshold": 0.5, "num_gt": 1},
+        | {"threshold": 0.495, "last_kept": 0.5, "num_gt": 1},
         "b": {"oLRP": 1.0, "oLRP_Loc": None, "oLRP_FP": None, "oLRP_FN": 1.0}
-        | {"threshold": None, "num_gt": 1},
+        | {"threshold": None, "last_kept": None, "num_gt": 1},
     }
     assert report["oLRP"] == 0.5
     assert report["oLRP_Loc"] == 0.0
