@@ -1,5 +1,5 @@
-"""Heads that state a ranking problem; subclasses of MMDetection's own."""
+"""Heads that state a ranking problem, subclasses of MMDetection's own, and small backbones."""
 
-from . import dense_heads, roi_heads, task_modules
+from . import backbones, dense_heads, roi_heads, task_modules
 
-__all__ = ["dense_heads", "roi_heads", "task_modules"]
+__all__ = ["backbones", "dense_heads", "roi_heads", "task_modules"]

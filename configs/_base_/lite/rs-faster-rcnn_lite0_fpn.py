@@ -1,0 +1,26 @@
+_base_ = './faster-rcnn_lite0_fpn.py'
+
+model = dict(
+    rpn_head=dict(
+        type='RankRPNHead',
+        bbox_coder=dict(target_stds=[0.1, 0.1, 0.2, 0.2]),
+        reg_decoded_bbox=True,
+        loss_cls=dict(_delete_=True, type='RankSortLoss'),
+        loss_bbox=dict(_delete_=True, type='GIoULoss'),
+        criterion=dict(loss_weight=0.2),
+    ),
+    roi_head=dict(
+        type='RankStandardRoIHead',
+        bbox_head=dict(
+            type='RankShared2FCBBoxHead',
+            reg_decoded_bbox=True,
+            loss_cls=dict(_delete_=True, type='RankSortLoss'),
+            loss_bbox=dict(_delete_=True, type='GIoULoss'),
+        ),
+    ),
+    # Without sampling: all anchors; every proposal and the objects' own boxes.
+    train_cfg=dict(
+        rpn=dict(sampler=dict(_delete_=True, type='PseudoSampler')),
+        rcnn=dict(sampler=dict(_delete_=True, type='EveryProposalSampler')),
+    ),
+)

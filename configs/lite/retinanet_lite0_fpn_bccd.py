@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/lite/retinanet_lite0_fpn.py',
+    '../_base_/lite/bccd.py',
+    '../_base_/lite/schedule.py',
+    '../_base_/lite/runtime.py',
+]
+
+model = dict(bbox_head=dict(num_classes=3))

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/lite/rs-faster-rcnn_lite0_fpn.py',
+    '../_base_/lite/tiles.py',
+    '../_base_/lite/schedule.py',
+    '../_base_/lite/runtime.py',
+]
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=5)))
