@@ -39,6 +39,6 @@ def refuse_softmax(name: str, use_sigmoid: bool) -> None:
     """
     if not use_sigmoid:
         raise ValueError(
-            f"Expected use_sigmoid=True for {name}, but got False: its margin lies between "
-            "a class and the rest. Remove use_sigmoid from the config."
+            f"Expected use_sigmoid=True for {name}, but got False: it is a loss on one logit per "
+            "class, which tells the class from the rest. Remove use_sigmoid from the config."
         )

@@ -1,18 +1,17 @@
-"""Focal margin loss as a registered module."""
+"""Focal margin loss as a registered module, and the losses that it unifies (Fig. 1)."""
 
 from __future__ import annotations
 
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdet_rank.ops.focal_margin import focal_margin_loss
 
-from .binary_targets import binary_targets, refuse_softmax
-from .reduction import loss_reduction, reduced
+from .mask_loss import ElementLoss
 
 
 @MODELS.register_module()
-class FocalMarginLoss(nn.Module):
+class FocalMarginLoss(ElementLoss):
     """Focal margin loss (Eq. 11 and 12 of its paper): `ops.focal_margin_loss`.
 
     Args:
@@ -24,6 +23,7 @@ class FocalMarginLoss(nn.Module):
         reduction: "mean" over the elements, "sum" or "none".
         loss_weight: Factor of the loss.
         use_sigmoid: Must be True; heads read it from a loss's config.
+        activate: Whether predictions are logits; False for heads that give probabilities.
 
     Example:
         >>> import torch
@@ -39,48 +39,50 @@ class FocalMarginLoss(nn.Module):
         reduction: str = "mean",
         loss_weight: float = 1.0,
         use_sigmoid: bool = True,
+        activate: bool = True,
     ) -> None:
-        super().__init__()
-        refuse_softmax("FocalMarginLoss", use_sigmoid)
-        self.use_sigmoid = use_sigmoid
-        self.margin = margin
-        self.gamma = gamma
-        self.asymmetric = asymmetric
-        self.reduction = loss_reduction(reduction)
-        self.loss_weight = loss_weight
+        super().__init__(reduction, loss_weight, use_sigmoid, activate)
+        self.options = dict(margin=margin, gamma=gamma, asymmetric=asymmetric)
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """MMDetection's call form.
+    def values(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        """Loss of each element."""
+        return focal_margin_loss(logits, targets, **self.options)
 
-        Args:
-            pred: Logits of any shape; (N, C) with class labels.
-            target: The shape of ``pred``, in [0, 1]; or (N,) integer classes, outside of 0..C-1
-                for background.
-            weight: Weights of the elements, of the shape of ``pred``, or (N,) for (N, C).
-            avg_factor: What the sum is divided by instead of the number of elements.
-            reduction_override: Instead of the module's reduction.
 
-        Returns:
-            Scalar, or the shape of ``pred`` for "none".
+@MODELS.register_module()
+class BinaryFocalLoss(FocalMarginLoss):
+    """Focal loss without class weights: both classes attenuated, no margin (Fig. 1).
 
-        Raises:
-            ValueError: If shapes do not fit.
-        """
-        reduction = loss_reduction(self.reduction, reduction_override)
-        loss = focal_margin_loss(
-            pred,
-            binary_targets(pred, target),
-            margin=self.margin,
-            gamma=self.gamma,
-            asymmetric=self.asymmetric,
-        )
-        if weight is not None and weight.dim() == 1 and pred.dim() == 2:
-            weight = weight[:, None]
-        return self.loss_weight * reduced(loss, weight, reduction, avg_factor)
+    Args:
+        gamma: Attenuation.
+        **kwargs: As for `FocalMarginLoss`: ``reduction``, ``loss_weight``, ``activate``.
+    """
+
+    def __init__(self, gamma: float = 2.0, **kwargs) -> None:
+        super().__init__(margin=0.0, gamma=gamma, asymmetric=False, **kwargs)
+
+
+@MODELS.register_module()
+class AsymmetricFocalLoss(FocalMarginLoss):
+    """Asymmetric focal loss (Eq. 2): only the background is attenuated.
+
+    Args:
+        gamma: Attenuation; 0 gives binary cross entropy.
+        **kwargs: As for `FocalMarginLoss`: ``reduction``, ``loss_weight``, ``activate``.
+    """
+
+    def __init__(self, gamma: float = 2.0, **kwargs) -> None:
+        super().__init__(margin=0.0, gamma=gamma, asymmetric=True, **kwargs)
+
+
+@MODELS.register_module()
+class LargeMarginLoss(FocalMarginLoss):
+    """Asymmetric large margin loss (Eq. 3): cross entropy whose foreground keeps a margin.
+
+    Args:
+        margin: Distance in logits; 0 gives binary cross entropy.
+        **kwargs: As for `FocalMarginLoss`: ``reduction``, ``loss_weight``, ``activate``.
+    """
+
+    def __init__(self, margin: float = 1.0, **kwargs) -> None:
+        super().__init__(margin=margin, gamma=0.0, asymmetric=True, **kwargs)

@@ -1,18 +1,17 @@
-"""Hybrid focal margin loss as a registered module."""
+"""Hybrid focal margin loss as a registered module, and hybrid focal loss."""
 
 from __future__ import annotations
 
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdet_rank.ops.hybrid_focal_margin import hybrid_focal_margin_loss
 
-from .binary_targets import binary_targets, refuse_softmax
-from .reduction import loss_reduction, reduced
+from .mask_loss import MaskLoss
 
 
 @MODELS.register_module()
-class HybridFocalMarginLoss(nn.Module):
+class HybridFocalMarginLoss(MaskLoss):
     """Hybrid focal margin loss (Eq. 13, 14 of its paper): `ops.hybrid_focal_margin_loss`.
 
     Args:
@@ -27,6 +26,7 @@ class HybridFocalMarginLoss(nn.Module):
         reduction: "mean" over the regions, "sum" or "none".
         loss_weight: Factor of the loss.
         use_sigmoid: Must be True; heads read it from a loss's config.
+        activate: Whether predictions are logits; False for heads that give probabilities.
 
     Example:
         >>> import torch
@@ -48,10 +48,9 @@ class HybridFocalMarginLoss(nn.Module):
         reduction: str = "mean",
         loss_weight: float = 1.0,
         use_sigmoid: bool = True,
+        activate: bool = True,
     ) -> None:
-        super().__init__()
-        refuse_softmax("HybridFocalMarginLoss", use_sigmoid)
-        self.use_sigmoid = use_sigmoid
+        super().__init__(reduction, loss_weight, use_sigmoid, activate)
         self.options = dict(
             margin=margin,
             focusing=focusing,
@@ -61,52 +60,19 @@ class HybridFocalMarginLoss(nn.Module):
             asymmetric=asymmetric,
             balance=balance,
         )
-        self.reduction = loss_reduction(reduction)
-        self.loss_weight = loss_weight
 
-    def extra_repr(self) -> str:
-        """Options, as printed with a model."""
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
+    def values(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        """Loss of each region."""
+        return hybrid_focal_margin_loss(logits, targets, weights=weights, **self.options)
 
-    def forward(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-    ) -> Tensor:
-        """MMDetection's call form.
 
-        Args:
-            pred: Logits: masks (n, H, W) or (B, C, H, W), or samples (N,) or (N, C).
-            target: The shape of ``pred``, in [0, 1]; or (N,) integer classes for (N, C).
-            weight: Of the shape of ``pred``: weights of the elements, 0 for ignored ones. Or one
-                per mask: (n,), (B, C).
-            avg_factor: What the sum over the regions is divided by instead of their number.
-            reduction_override: Instead of the module's reduction.
+@MODELS.register_module()
+class HybridFocalLoss(HybridFocalMarginLoss):
+    """Hybrid focal loss (Eq. 15): asymmetric focal loss plus focal Tversky loss, no margin.
 
-        Returns:
-            Scalar, or one loss per region for "none".
+    Args:
+        **kwargs: As for `HybridFocalMarginLoss`, without ``margin``.
+    """
 
-        Raises:
-            ValueError: If shapes do not fit.
-        """
-        reduction = loss_reduction(self.reduction, reduction_override)
-        elements = regions = None
-        if weight is not None:
-            if pred.dim() >= 3 and weight.shape == pred.shape[:-2]:
-                regions = weight
-            elif weight.shape == pred.shape:
-                elements = weight
-            elif pred.dim() == 2 and weight.shape == pred.shape[:1]:
-                elements = weight[:, None].expand_as(pred)
-            else:
-                raise ValueError(
-                    f"Expected weights of the shape of the logits {tuple(pred.shape)} or one per "
-                    f"mask in HybridFocalMarginLoss, but got {tuple(weight.shape)}."
-                )
-        loss = hybrid_focal_margin_loss(
-            pred, binary_targets(pred, target), weights=elements, **self.options
-        )
-        return self.loss_weight * reduced(loss, regions, reduction, avg_factor)
+    def __init__(self, **kwargs) -> None:
+        super().__init__(margin=0.0, **kwargs)

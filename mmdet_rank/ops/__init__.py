@@ -7,9 +7,11 @@ score-based losses that they are compared and combined with.
 
 from .average_lrp import average_lrp_loss
 from .average_precision import average_precision_loss
+from .dice import bce_dice_loss, squared_dice_loss
 from .focal_margin import focal_margin_loss
-from .hybrid_focal_margin import focal_tversky_loss, hybrid_focal_margin_loss, tversky_index
+from .hybrid_focal_margin import hybrid_focal_margin_loss
 from .identity_update import attach_gradient, identity_update
+from .mean_iou import mean_iou_loss
 from .rank_sort import rank_sort_loss
 from .ranking_weights import ranking_weights
 from .reg import (
@@ -20,11 +22,14 @@ from .reg import (
     spatial_refinement,
 )
 from .step import unit_step
+from .tversky import focal_tversky_loss, tversky_index
+from .unified_focal import unified_focal_loss
 
 __all__ = [
     "attach_gradient",
     "average_lrp_loss",
     "average_precision_loss",
+    "bce_dice_loss",
     "class_distances",
     "focal_margin_loss",
     "focal_tversky_loss",
@@ -32,10 +37,13 @@ __all__ = [
     "identity_update",
     "inverse_frequency_weights",
     "marginal_logits",
+    "mean_iou_loss",
     "rank_sort_loss",
     "ranking_weights",
     "refined_generalized_focal_loss",
     "spatial_refinement",
+    "squared_dice_loss",
     "tversky_index",
+    "unified_focal_loss",
     "unit_step",
 ]

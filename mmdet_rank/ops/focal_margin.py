@@ -51,6 +51,16 @@ def focal_margin_loss(
         >>> focal_margin_loss(z, t, margin=1.0, gamma=2.0)  # log(1 + e), log(2) / 4
         tensor([1.3133, 0.1733])
     """
+    foreground, background = focal_margin_terms(
+        logits, targets, margin=margin, gamma=gamma, asymmetric=asymmetric
+    )
+    return foreground + background
+
+
+def focal_margin_terms(
+    logits: Tensor, targets: Tensor, *, margin: float, gamma: float, asymmetric: bool
+) -> tuple[Tensor, Tensor]:
+    """The terms of the foreground and of the background, whose sum `focal_margin_loss` is."""
     if logits.shape != targets.shape:
         raise ValueError(
             "Expected targets of the shape of the logits, but got "
@@ -64,7 +74,8 @@ def focal_margin_loss(
     # Powers as exponentials of logarithms: their gradient is finite at 0 for any gamma.
     attenuation = (gamma * F.logsigmoid(logits)).exp()
     if asymmetric:
-        return foreground - (1 - targets) * attenuation * F.logsigmoid(-logits)
-    return foreground * (gamma * F.logsigmoid(-logits)).exp() - (
-        1 - targets
-    ) * attenuation * F.logsigmoid(-logits - margin)
+        return foreground, (targets - 1) * attenuation * F.logsigmoid(-logits)
+    return (
+        foreground * (gamma * F.logsigmoid(-logits)).exp(),
+        (targets - 1) * attenuation * F.logsigmoid(-logits - margin),
+    )
