@@ -20,7 +20,6 @@ import time
 import traceback
 import warnings
 
-import ops_alone  # noqa: F401, before anything of mmdet_rank
 import ranking_losses
 import torch
 from measure import environment, one_line, write_json

@@ -18,7 +18,6 @@ import subprocess
 import sys
 from functools import partial
 
-import ops_alone  # noqa: F401, before anything of mmdet_rank
 import torch
 from measure import (
     environment,

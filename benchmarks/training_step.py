@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-import mmdet_rank  # noqa: F401, first: it stands in for operators that mmcv comes without
+import mmdet_rank.register  # noqa: F401, first: it stands in for operators that mmcv comes without
 
 # isort: split
 

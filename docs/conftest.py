@@ -1,3 +1,3 @@
 """Runs the examples of the documents with the package registered."""
 
-import mmdet_rank  # noqa: F401
+import mmdet_rank.register  # noqa: F401

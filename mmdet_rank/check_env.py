@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from pickle import UnpicklingError
 
-from mmdet_rank import compat, registration
+from mmdet_rank import compat
 from mmdet_rank.version import __version__
 
 SUPPORT = {
@@ -114,7 +114,7 @@ def check_support() -> str:
 def check_registration() -> str:
     """Import the package as a config does."""
     try:
-        registration.register()
+        importlib.import_module("mmdet_rank.register")
     except ImportError as error:
         raise CheckError(str(error)) from error
     from mmdet_rank import mmcv_ops

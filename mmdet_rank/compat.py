@@ -82,11 +82,6 @@ def find(requirement: Requirement) -> list[Found]:
     return found
 
 
-def mmdet_installed() -> bool:
-    """Tell whether MMDetection is there at all, whatever its version."""
-    return bool(find(MMDET))
-
-
 def find_problems() -> list[str]:
     """Compare what is installed with what is needed.
 

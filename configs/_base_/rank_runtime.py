@@ -1,2 +1,2 @@
 # Registers the losses, heads, hooks and metrics of this package.
-custom_imports = dict(imports=['mmdet_rank'], allow_failed_imports=False)
+custom_imports = dict(imports=['mmdet_rank.register'], allow_failed_imports=False)

@@ -1,5 +1,7 @@
 """From what a head predicted to a dict of losses."""
 
+import mmdet_rank._stack  # noqa: F401
+
 from .balance import BALANCES, build_balance
 from .instance_weights import INSTANCE_WEIGHTS
 from .problem import BoxTask, MaskTask, RankingProblem

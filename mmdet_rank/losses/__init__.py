@@ -1,5 +1,7 @@
 """Registered losses: options and reduction over the functions of `mmdet_rank.ops`."""
 
+import mmdet_rank._stack  # noqa: F401
+
 from .alrp_loss import aLRPLoss
 from .ap_loss import APLoss
 from .base import RankedLoss, RankingLoss

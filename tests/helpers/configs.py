@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from synthetic import make_batch
 
-import mmdet_rank  # noqa: F401
+import mmdet_rank.register  # noqa: F401
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

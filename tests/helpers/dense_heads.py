@@ -4,7 +4,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 
-import mmdet_rank  # noqa: F401
+import mmdet_rank.register  # noqa: F401
 
 LOSSES = ("RankSortLoss", "aLRPLoss", "APLoss")
 TEST_CFG = dict(

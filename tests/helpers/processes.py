@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-import mmdet_rank  # noqa: F401  before mmdet, which may lack operators without it
+import mmdet_rank.register  # noqa: F401  before mmdet, which may lack operators without it
 
 
 def spawn(function, args, count):

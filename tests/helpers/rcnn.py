@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from synthetic import make_batch
 
-import mmdet_rank  # noqa: F401
+import mmdet_rank.register  # noqa: F401
 
 DETECTORS = ("faster", "mask", "cascade", "cascade_mask")
 LOSSES = ("RankSortLoss", "aLRPLoss", "APLoss")

@@ -11,7 +11,7 @@ from mmengine.utils import digit_version
 from synthetic import make_batch
 from torch.nn.parallel import DistributedDataParallel
 
-import mmdet_rank  # noqa: F401
+import mmdet_rank.register  # noqa: F401
 
 LAYERS = 2
 DINO_WIDTH = 16 if digit_version(mmdet.__version__) >= digit_version("3.4.0") else 256

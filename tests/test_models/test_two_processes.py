@@ -51,7 +51,7 @@ def run(rank, port, failures):
     dist.init_process_group("gloo", rank=rank, world_size=2)
     from dense_heads import HEADS, LOSSES
 
-    import mmdet_rank  # noqa: F401
+    import mmdet_rank.register  # noqa: F401
 
     for name in HEADS:
         for loss in LOSSES:

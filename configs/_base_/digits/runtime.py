@@ -1,6 +1,6 @@
 _base_ = 'mmdet::_base_/default_runtime.py'
 
-custom_imports = dict(imports=['mmdet_rank'], allow_failed_imports=False)
+custom_imports = dict(imports=['mmdet_rank.register'], allow_failed_imports=False)
 
 default_hooks = dict(
     logger=dict(interval=20),

@@ -1,0 +1,14 @@
+"""Prepares MMDetection for use; every part of the package that needs it imports this first.
+
+Importing the module checks the versions of the stack and stands in for mmcv's compiled operators
+where those are missing, without which MMDetection itself may not import.
+
+Raises:
+    ImportError: A package of the stack is missing or of a wrong version, or compiled operators of
+        mmcv do not load. The message names each with the command that mends it.
+"""
+
+from mmdet_rank import compat, mmcv_ops
+
+compat.check_stack()
+mmcv_ops.install()

@@ -1,0 +1,30 @@
+"""Registers every loss, head, sampler, hook, runner and metric with MMDetection when imported.
+
+In a config:
+
+    custom_imports = dict(imports=["mmdet_rank.register"], allow_failed_imports=False)
+
+Raises:
+    ImportError: A package of the stack is missing or of a wrong version, or compiled operators of
+        mmcv do not load. The message names each with the command that mends it.
+"""
+
+import importlib
+import warnings
+
+import mmdet_rank._stack  # noqa: F401
+
+#: Importing such a part registers what is in it.
+PARTS = (
+    "mmdet_rank.losses",
+    "mmdet_rank.criteria",
+    "mmdet_rank.models",
+    "mmdet_rank.evaluation.metrics",
+    "mmdet_rank.engine",
+)
+
+with warnings.catch_warnings():
+    # An optional metric of MMDetection, which nothing here uses, asks for its package.
+    warnings.filterwarnings("ignore", message="faster_coco_eval is not installed")
+    for _part in PARTS:
+        importlib.import_module(_part)

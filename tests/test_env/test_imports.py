@@ -1,0 +1,161 @@
+"""What each floor of the package loads, and in which environments, each in a fresh process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STACK = ("mmdet", "mmcv", "mmengine")
+
+#: Makes packages absent: they cannot be imported, nor found, nor asked for their version.
+HIDE = """
+import sys
+from importlib import metadata, util
+
+hidden, versions = {hidden}, {versions}
+find_spec, version = util.find_spec, metadata.version
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+def version_of_visible(name):
+    if name in versions:
+        return versions[name]
+    if name in hidden or "mm" in name:
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+
+sys.meta_path.insert(0, Hide())
+util.find_spec = lambda name, *package: None if name in hidden else find_spec(name, *package)
+metadata.version = version_of_visible
+"""
+#: Prints the packages that an import brings, without Python's own.
+LIST = """
+import json, sys
+before = set(sys.modules)
+{imports}
+names = {{name.split(".")[0] for name in set(sys.modules) - before}} - set(sys.stdlib_module_names)
+print(json.dumps(sorted(name for name in names if "cython" not in name)))
+"""
+EVALUATION = "import mmdet_rank.evaluation\n" + "\n".join(
+    f"import mmdet_rank.evaluation.{name}"
+    for name in ("coco", "coco_files", "files", "panoptic", "report", "submission", "thresholds")
+)
+
+
+def run(program, hidden=(), versions=()):
+    """Run a program in a fresh process that cannot see the hidden packages.
+
+    Args:
+        program: Python code.
+        hidden: Import names.
+        versions: Distributions of the stack that seem to be there, with their versions.
+
+    Returns:
+        What the program printed on standard output and standard error.
+    """
+    if hidden:
+        program = HIDE.format(hidden=hidden, versions=dict(versions)) + program
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def loaded_by(imports):
+    """Return the names of the packages that these statements load."""
+    printed, _ = run(LIST.format(imports=imports))
+    return set(json.loads(printed))
+
+
+def test_package_loads_nothing():
+    assert loaded_by("import mmdet_rank") == {"mmdet_rank"}
+
+
+def test_losses_load_torch_alone():
+    beyond = loaded_by("import mmdet_rank.ops") - loaded_by("import torch")
+    assert beyond == {"mmdet_rank"}
+
+
+def test_evaluation_loads_numpy_and_what_its_files_need():
+    assert loaded_by(EVALUATION) == {"mmdet_rank", "numpy", "pycocotools", "PIL"}
+
+
+def test_register_twice_leaves_pictures_and_commands_alone():
+    program = """
+import sys, mmdet_rank.register, mmdet_rank.register
+from mmdet.registry import HOOKS, METRICS, MODELS, OPTIM_WRAPPERS, RUNNERS
+for registry, name in (
+    (MODELS, "RankATSSHead"), (MODELS, "RankSortLoss"), (METRICS, "CocoLRPMetric"),
+    (HOOKS, "SelfBalanceHook"), (RUNNERS, "ResumableRunner"),
+    (OPTIM_WRAPPERS, "BFloat16OptimWrapper"),
+):
+    assert registry.get(name).__module__.startswith("mmdet_rank."), name
+heavy = ("mmdet_rank.cli", "mmdet_rank.visualization")
+assert not [name for name in sys.modules if name.startswith(heavy)]
+"""
+    run(program)
+
+
+LOSS = """
+import torch
+from mmdet_rank.ops import rank_sort_loss
+logits = torch.zeros(3, requires_grad=True)
+sum(rank_sort_loss(logits, torch.tensor([0.0, 0.9, 0.4]))).backward()
+print(logits.grad[0].item() > 0)
+"""
+
+
+def test_evaluation_without_torch():
+    metric = (
+        "\nfrom mmdet_rank.evaluation import optimal_lrp"
+        "\nprint(optimal_lrp([0.9, 0.2], [True, False], [0.75, 0.0], num_gt=1).lrp)"
+    )
+    printed, _ = run(EVALUATION + metric, hidden=(*STACK, "torch"))
+    assert float(printed) == pytest.approx(0.5)
+
+
+def test_losses_and_evaluation_beside_mmdetection_2():
+    # Its modules are hidden, since nothing may import them; only its version can be asked for.
+    versions = {"mmdet": "2.28.2", "mmcv-full": "1.7.2"}
+    program = (
+        f"{LOSS}{EVALUATION}\ntry:\n    import mmdet_rank.register\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    printed, _ = run(program, hidden=STACK, versions=versions)
+    works, _, *problems = printed.splitlines()
+    assert works == "True"
+    assert any("mmdet >=3.3.0" in line and "got mmdet 2.28.2" in line for line in problems)
+
+
+def test_parts_that_need_mmdetection_say_what_to_install():
+    program = """
+for part in ("register", "losses", "criteria", "models", "engine", "evaluation.metrics"):
+    try:
+        __import__(f"mmdet_rank.{part}")
+    except ImportError as error:
+        first, *problems = str(error).splitlines()
+        print(part, len(problems), all("not installed; do: pip install" in p for p in problems))
+from mmdet_rank import check_env
+print(check_env.main())
+"""
+    printed, errors = run(LOSS + program, hidden=STACK)
+    works, *lines = printed.splitlines()
+    assert works == "True"
+    assert lines[:6] == [
+        f"{part} 3 True"
+        for part in ("register", "losses", "criteria", "models", "engine", "evaluation.metrics")
+    ]
+    assert lines[-2:] == ["training cannot work: 3 problem(s)", "1"]
+    assert "PROBLEM: Expected mmdet" in errors
