@@ -1,0 +1,1 @@
+"""Annotation files: reading and checking them, and turning other forms into COCO."""

@@ -1,0 +1,219 @@
+"""From whatever a labelling tool wrote to COCO files, beside which the data stays as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmdet_rank.evaluation.files import write_json, written_whole
+
+from .coco_folder import find_coco, read_coco_folder
+from .masks import find_masks, read_masks
+from .records import DataSet, Picture
+from .split import split_pictures
+from .voc import find_voc, read_voc
+from .yolo import find_yolo, read_yolo
+
+__all__ = ["Conversion", "convert_data", "read_data"]
+
+#: Each form with what finds it and what reads it, the plainest sign first.
+FORMS: dict[str, tuple[Callable, Callable]] = {
+    "COCO": (find_coco, read_coco_folder),
+    "YOLO": (find_yolo, read_yolo),
+    "Pascal VOC": (find_voc, read_voc),
+    "masks": (find_masks, read_masks),
+}
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted.
+
+    Attributes:
+        data: What was read, split.
+        files: The COCO file of each split.
+        drawn: Splits that were not given but drawn.
+        seed: What they were drawn by.
+    """
+
+    data: DataSet
+    files: dict[str, Path]
+    drawn: tuple[str, ...]
+    seed: int
+
+    def describe(self) -> str:
+        """Sentences about what was found, and what was left out and why."""
+        lines = [f"Read {self.data.root} as {self.data.form}."]
+        for split, pictures in self.data.splits.items():
+            counts = self.data.count(split)
+            listed = ", ".join(f"{number} {name}" for name, number in counts.items())
+            how = f" (drawn with seed {self.seed})" if split in self.drawn else ""
+            lines.append(f"{split}{how}: {len(pictures)} pictures; {listed}.")
+        ignored = sum(
+            labelled.ignored
+            for pictures in self.data.splits.values()
+            for picture in pictures
+            for labelled in picture.objects
+        )
+        if ignored:
+            lines.append(
+                f"{ignored} objects are marked to be ignored: neither trained nor counted."
+            )
+        left = [f"{number} {reason}" for reason, number in self.data.left_out.items() if number]
+        if left:
+            lines.append(f"Left out or changed: {'; '.join(left)}.")
+        return "\n".join([*lines, *self.data.notes])
+
+
+def read_data(root: str | Path) -> DataSet:
+    """Read a data set in whatever form it is.
+
+    Args:
+        root: A folder; or one file, an annotation file of COCO or a ``data.yaml`` of YOLO.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+        ValueError: If nothing in it is recognised, or nothing of it can be used.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise FileNotFoundError(
+            f"Expected a folder with a data set, but {root} does not exist; give the folder that "
+            "holds the pictures and their annotations."
+        )
+    found = [name for name, (find, _) in FORMS.items() if find(root)]
+    if not found:
+        raise ValueError(
+            f"Expected a data set in {root}, but found none of: annotation files of COCO (.json "
+            "with images, annotations and categories), of YOLO (data.yaml with names, "
+            "labels/*.txt), of Pascal VOC (.xml), or masks beside pictures (masks/NAME.png for "
+            "images/NAME.jpg); give the folder that holds both the pictures and their annotations."
+        )
+    data = FORMS[found[0]][1](root)
+    if len(found) > 1:
+        data.notes.append(
+            f"There is {' and '.join(found[1:])} too, which is not used; to use it, give a folder "
+            f"without the {found[0]} files."
+        )
+    if not any(sum(data.count(split).values()) for split in data.splits):
+        reasons = "; ".join(f"{number} {reason}" for reason, number in data.left_out.items())
+        raise ValueError(
+            f"Expected objects in the annotations of {root}, but none can be used: "
+            f"{reasons or 'there is not one'}."
+        )
+    return data
+
+
+def convert_data(
+    root: str | Path,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    val_share: float = 0.2,
+    test_share: float = 0.0,
+) -> Conversion:
+    """Write ``annotations/train.json``, ``val.json`` and, where there is a test set, ``test.json``.
+
+    The pictures stay where they are: the files name them relative to the data's root, which stands
+    in ``info.root``. A split that the data has stays as it is; a validation set that it lacks is
+    drawn from the training set by `split_pictures`.
+
+    Args:
+        root: As for `read_data`.
+        out: Folder for ``annotations/``.
+        seed: Of the splits that have to be drawn.
+        val_share: Of the training pictures, for validation.
+        test_share: Of all pictures, for a test set where the data has none; 0 for no test set.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or file.
+        ValueError: If the data cannot be used, is too small to be split, or a share is not between
+            0 and 1.
+    """
+    if not 0 < val_share < 1 or not 0 <= test_share < 1 or val_share + test_share >= 1:
+        raise ValueError(
+            f"Expected shares that leave pictures to train on, but got {val_share} for validation "
+            f"and {test_share} for testing; give shares below 1 that together leave some."
+        )
+    data = read_data(root)
+    drawn = []
+    train = data.splits.get("train", [])
+    if not train or ("val" not in data.splits and len(train) < 2):
+        raise ValueError(
+            f"Expected two pictures or more to train and to measure on in {root}, but got "
+            f"{len(train)}; label more."
+        )
+    if test_share and "test" not in data.splits:
+        train, data.splits["test"] = split_pictures(train, test_share, seed)
+        drawn.append("test")
+    if "val" not in data.splits:
+        train, data.splits["val"] = split_pictures(train, val_share / (1 - test_share), seed)
+        drawn.append("val")
+    data.splits["train"] = train
+    # By name, so that every form of the same data gives the same files.
+    data.splits = {
+        split: sorted(data.splits[split], key=lambda picture: (picture.file.name, picture.file))
+        for split in SPLITS
+        if split in data.splits
+    }
+    conversion = Conversion(data, {}, tuple(drawn), seed)
+    for split, pictures in data.splits.items():
+        path = Path(out) / "annotations" / f"{split}.json"
+        _write(path, _as_coco(data, split, pictures))
+        conversion.files[split] = path
+    write_json(
+        Path(out) / "annotations" / "conversion.json",
+        {
+            "form": data.form,
+            "root": str(data.root.resolve()),
+            "classes": data.classes,
+            "drawn": drawn,
+            "seed": seed,
+            "pictures": {split: len(pictures) for split, pictures in data.splits.items()},
+            "objects": {split: data.count(split) for split in data.splits},
+            "left_out": {reason: n for reason, n in data.left_out.items() if n},
+        },
+    )
+    return conversion
+
+
+def _as_coco(data: DataSet, split: str, pictures: list[Picture]) -> dict:
+    root = data.root.resolve()
+    info = {"description": f"{split}, from {data.form}", "root": str(root)}
+    images, annotations = [], []
+    for number, picture in enumerate(pictures, start=1):
+        name = picture.file.resolve().relative_to(root).as_posix()
+        images.append(
+            {"id": number, "file_name": name, "width": picture.width, "height": picture.height}
+        )
+        for labelled in picture.objects:
+            box = [round(value, 3) for value in labelled.box]
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": data.categories[labelled.category],
+                "bbox": box,
+                "area": round(labelled.area or box[2] * box[3], 3),
+                "iscrowd": int(labelled.ignored),
+            }
+            if labelled.segmentation is not None:
+                annotation["segmentation"] = labelled.segmentation
+            annotations.append(annotation)
+    listed = [{"id": data.categories[name], "name": name} for name in data.classes]
+    return {"info": info, "images": images, "annotations": annotations, "categories": listed}
+
+
+def _write(path: Path, data: dict) -> None:
+    """Write a COCO file, an entry on a line so that two of them can be compared."""
+    parts = []
+    for key, value in data.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list):
+            entries = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in value)
+            text = f"[\n{entries}\n]"
+        parts.append(f"{json.dumps(key)}: {text}")
+    with written_whole(path) as temporary:
+        temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")

@@ -1,0 +1,65 @@
+"""Image files: finding them, and their size without decoding them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from .records import Picture
+
+__all__ = ["SPLITS", "SUFFIXES", "list_files", "open_picture", "split_of"]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+#: Names of folders and files by which splits go.
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+
+
+def list_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
+    """List the files with one of the suffixes in a folder and below, sorted, hidden ones not."""
+    found = []
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+            found.append(path)
+    return sorted(found)
+
+
+def split_of(path: Path, root: Path) -> str | None:
+    """The split that a folder on the way from the root to a file is named after, or None."""
+    for part in path.relative_to(root).parts[:-1]:
+        if part.lower() in SPLITS:
+            return SPLITS[part.lower()]
+    return None
+
+
+def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
+    """Read the size of an image file as it is shown.
+
+    Args:
+        path: The file.
+        left_out: Counts the files that are no images.
+
+    Returns:
+        A picture without objects; None for a file that cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(_ORIENTATION) in _TURNED:
+                width, height = height, width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        left_out["pictures that cannot be read"] += 1
+        return None
+    return Picture(path, width, height)

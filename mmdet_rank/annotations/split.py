@@ -1,0 +1,51 @@
+"""Splitting pictures into those to train on and those to measure on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from .records import Picture
+
+__all__ = ["split_pictures"]
+
+
+def split_pictures(
+    pictures: Sequence[Picture], share: float, seed: int
+) -> tuple[list[Picture], list[Picture]]:
+    """Take a share of pictures away, of every class about the same share.
+
+    Pictures are grouped by the rarest class in them, and each group is split by a number that is
+    drawn from the seed and the picture's name. The same names and seed give the same split in
+    whatever form the data comes.
+
+    Args:
+        pictures: To be split.
+        share: What to take away, between 0 and 1.
+        seed: Of the draw.
+
+    Returns:
+        What stays and what was taken, each in the order given.
+    """
+    frequency = Counter(o.category for picture in pictures for o in picture.objects)
+    groups: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        found = {labelled.category for labelled in picture.objects}
+        rarest = min(found, key=lambda name: (frequency[name], name), default="")
+        groups[rarest].append(picture)
+    taken: set[int] = set()
+    for name in sorted(groups):
+        drawn = sorted(groups[name], key=lambda picture: (_draw(picture, seed), picture.file))
+        number = round(share * len(drawn))
+        # Two pictures of a class are enough for one on each side.
+        number = min(max(number, len(drawn) > 1), len(drawn) - 1)
+        taken |= {id(picture) for picture in drawn[:number]}
+    if not taken and len(pictures) > 1:
+        taken.add(id(min(pictures, key=lambda picture: (_draw(picture, seed), picture.file))))
+    stay = [picture for picture in pictures if id(picture) not in taken]
+    return stay, [picture for picture in pictures if id(picture) in taken]
+
+
+def _draw(picture: Picture, seed: int) -> str:
+    return hashlib.sha256(f"{seed}/{picture.file.stem}".encode()).hexdigest()

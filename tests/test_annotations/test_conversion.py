@@ -1,0 +1,277 @@
+"""Every form of one data set becomes the same COCO files, and what is left out is counted."""
+
+import hashlib
+import json
+
+import cv2
+import labelled_data
+import pytest
+from PIL import Image
+from pycocotools import mask as mask_utils
+
+from mmdet_rank.annotations.conversion import convert_data, read_data
+from mmdet_rank.cli import convert_data as command
+
+FORMS = {
+    "Pascal VOC": labelled_data.write_voc,
+    "YOLO": labelled_data.write_yolo,
+    "COCO": labelled_data.write_coco,
+}
+
+
+def objects_of(path):
+    """The objects of a COCO file by picture, in its order, without what names the form."""
+    data = json.loads(path.read_text())
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    found = {image["file_name"].rpartition("/")[2]: [] for image in data["images"]}
+    files = {image["id"]: image["file_name"].rpartition("/")[2] for image in data["images"]}
+    for annotation in data["annotations"]:
+        entry = (names[annotation["category_id"]], annotation["bbox"], annotation["area"])
+        found[files[annotation["image_id"]]].append(entry)
+    return list(names.values()), list(found.items())
+
+
+def fingerprint(root):
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_files_and_stays_as_it_is(form, tmp_path):
+    root = FORMS[form](tmp_path / "data")
+    before = fingerprint(root)
+    conversion = convert_data(root, tmp_path / "out")
+    assert fingerprint(root) == before
+    assert conversion.data.form == form
+    assert f"Read {root} as {form}." in conversion.describe()
+    assert conversion.drawn == ()
+    for split, names in labelled_data.SPLITS.items():
+        path = tmp_path / "out" / "annotations" / f"{split}.json"
+        expected = [
+            (f"{n}.jpg", [(c, [x1, y1, x2 - x1, y2 - y1], (x2 - x1) * (y2 - y1)) for
+                          c, x1, y1, x2, y2 in labelled_data.OBJECTS[n]])
+            for n in names
+        ]  # fmt: skip
+        classes, found = objects_of(path)
+        assert classes == ["bar", "ring"]
+        assert [name for name, _ in found] == [name for name, _ in expected]
+        for (_, objects), (_, wanted) in zip(found, expected, strict=True):
+            for (c1, box, area), (c2, wanted_box, wanted_area) in zip(objects, wanted, strict=True):
+                assert c1 == c2
+                # YOLO's files have six digits.
+                assert box == pytest.approx(wanted_box, abs=1e-3)
+                assert area == pytest.approx(wanted_area, rel=1e-4)
+        data = json.loads(path.read_text())
+        for image in data["images"]:
+            assert (conversion.data.root / image["file_name"]).is_file()
+            stem = image["file_name"].rpartition("/")[2].removesuffix(".jpg")
+            assert (image["width"], image["height"]) == labelled_data.SIZES[stem]
+
+
+def test_coco_keeps_the_ids_of_its_categories(tmp_path):
+    conversion = convert_data(labelled_data.write_coco(tmp_path / "data"), tmp_path / "out")
+    data = json.loads(conversion.files["train"].read_text())
+    assert data["categories"] == [{"id": 5, "name": "bar"}, {"id": 4, "name": "ring"}]
+
+
+def test_masks_become_their_connected_parts(tmp_path):
+    root = labelled_data.write_masks(tmp_path / "data")
+    data = read_data(root)
+    assert data.form == "masks"
+    assert data.left_out == {"specks of under 10 pixels": 5}
+    found = {(p.file.parts[-3], p.file.stem): p.objects for p in data.splits["train"]}
+    assert len(found) == 5
+    bars = found["bar", "c"]
+    assert [labelled.box for labelled in bars] == [(2, 2, 58, 7), (5, 30, 45, 11)]
+    assert [labelled.area for labelled in bars] == [58 * 7, 45 * 11]
+    # The run lengths are of one part alone.
+    assert mask_utils.area(bars[1].segmentation) == 45 * 11
+    assert mask_utils.toBbox(bars[1].segmentation).tolist() == [5, 30, 45, 11]
+    assert [o.category for o in found["ring", "a"]] == ["ring"]
+
+
+def test_masks_in_a_folder_beside_the_pictures(tmp_path):
+    root = tmp_path / "cracks"
+    labelled_data.write_pictures(root / "images", ["a", "b"])
+    (root / "masks").mkdir()
+    for name in "ab":
+        width, height = labelled_data.SIZES[name]
+        mask = cv2.rectangle(
+            cv2.cvtColor(cv2.imread(str(root / f"images/{name}.jpg")) * 0, cv2.COLOR_BGR2GRAY),
+            (3, 4),
+            (12, 9),
+            1,
+            -1,
+        )
+        assert mask.shape == (height, width)
+        cv2.imwrite(str(root / f"masks/{name}.png"), mask)
+    data = read_data(root)
+    assert data.classes == ["cracks"]
+    assert [p.objects[0].box for p in data.splits["train"]] == [(3, 4, 10, 6)] * 2
+
+
+def test_yolo_polygons_and_one_folder_without_splits(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data", polygons=True, split_folders=False)
+    data = read_data(root)
+    assert sorted(p.file.stem for p in data.splits["train"]) == list("abcde")
+    bars = {p.file.stem: p.objects for p in data.splits["train"]}["c"]
+    assert bars[1].segmentation[0] == pytest.approx([5, 30, 50, 30, 50, 41, 5, 41], abs=1e-3)
+    assert bars[1].area == pytest.approx(45 * 11, rel=1e-4)
+
+
+def test_yolo_of_another_machine_and_a_list_of_classes(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    text = "train: ../train/images\nval: ../valid/images\nnames: {0: ring, 1: bar}\n"
+    for split, folder in (("train", "train"), ("val", "valid")):
+        for kind in ("images", "labels"):
+            (root / folder).mkdir(exist_ok=True)
+            (root / kind / split).rename(root / folder / kind)
+    (root / "data.yaml").write_text(text)
+    data = read_data(root / "data.yaml")
+    assert {s: len(p) for s, p in data.splits.items()} == {"train": 4, "val": 1}
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("ring\nbar\n")
+    again = read_data(root)
+    assert [again.count(split) for split in data.splits] == [data.count(s) for s in data.splits]
+
+
+def test_what_cannot_be_used_is_counted_by_reason(tmp_path):
+    root = labelled_data.write_voc(tmp_path / "data")
+    bad = [
+        ("ring", 4, 4, 4, 20),
+        ("ring", -9, 2, 20, 20),
+        ("ring", 70, 2, 90, 20),
+        ("ring", 5, 5, 5.5, 9),
+        ("ring", "nan", 5, 9, 9),
+        ("ring", "", 5, 9, 9),
+        ("bar", 4, 4, 10, 10),
+    ]
+    annotations = root / "Annotations"
+    (annotations / "a.xml").write_text(labelled_data.voc_xml("a", bad, size=(640, 480)))
+    (annotations / "b.xml").write_text(labelled_data.voc_xml("b", difficult=1))
+    (annotations / "c.xml").write_text("<annotation><object>")
+    (annotations / "z.xml").write_text(labelled_data.voc_xml("a").replace("a.jpg", "z.jpg"))
+    (root / "JPEGImages" / "e.jpg").write_bytes(b"no picture")
+    conversion = convert_data(root, tmp_path / "out")
+    assert conversion.data.left_out == {
+        "objects without width or height": 1,
+        "boxes cut at the edge of their picture": 1,
+        "objects outside of their picture": 1,
+        "objects narrower than one pixel": 1,
+        "objects whose box has no finite numbers": 1,
+        "objects without a name or a box": 1,
+        "pictures of another size than their annotation states (theirs counts)": 1,
+        "annotation files that are no XML": 1,
+        "annotation files without a picture": 1,
+        "pictures that cannot be read": 1,
+    }
+    train = json.loads(conversion.files["train"].read_text())
+    boxes = [(a["bbox"], a["iscrowd"]) for a in train["annotations"]]
+    assert boxes == [([0, 2, 20, 18], 0), ([4, 4, 6, 6], 0), ([10, 12, 30, 38], 1)]
+    assert "1 objects without width or height" in conversion.describe()
+    assert "1 objects are marked to be ignored" in conversion.describe()
+    written = json.loads((tmp_path / "out/annotations/conversion.json").read_text())
+    assert written["left_out"] == conversion.data.left_out
+    assert written["objects"]["val"] == {"bar": 0, "ring": 1}
+
+
+def test_a_picture_that_its_metadata_turns(tmp_path):
+    root = labelled_data.write_voc(tmp_path / "data")
+    turned = Image.open(root / "JPEGImages/d.jpg").transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(root / "JPEGImages/d.jpg", exif=exif)
+    assert cv2.imread(str(root / "JPEGImages/d.jpg")).shape == (40, 80, 3)
+    (picture,) = read_data(root).splits["val"]
+    assert (picture.width, picture.height) == (80, 40)
+
+
+def test_a_split_is_drawn_by_the_seed_and_the_names_alone(tmp_path):
+    taken = {}
+    for form, write in FORMS.items():
+        root = write(tmp_path / form.replace(" ", ""))
+        for path in [*root.rglob("ImageSets/Main/*"), *root.rglob("*2017.json")]:
+            path.unlink()
+        if form == "COCO":
+            data = labelled_data.coco_data(sorted(labelled_data.SIZES))
+            (root / "all.json").write_text(json.dumps(data))
+            labelled_data.write_pictures(root / "images")
+        if form == "YOLO":
+            labelled_data.write_yolo(root, split_folders=False)
+            for split in ("train", "val"):
+                for path in [*(root / "images" / split).iterdir()]:
+                    path.unlink()
+        for seed in (0, 1):
+            out = tmp_path / f"out-{root.name}-{seed}"
+            conversion = convert_data(root, out, seed=seed, val_share=0.4)
+            assert conversion.drawn == ("val",)
+            assert f"drawn with seed {seed}" in conversion.describe()
+            val = [p.file.stem for p in conversion.data.splits["val"]]
+            train = [p.file.stem for p in conversion.data.splits["train"]]
+            assert sorted(val + train) == list("abcde")
+            taken.setdefault(seed, []).append(val)
+    assert taken[0] == [taken[0][0]] * 3
+    assert taken[1] == [taken[1][0]] * 3
+
+
+def test_a_test_set_is_drawn_where_it_is_asked_for(tmp_path):
+    root = labelled_data.write_masks(tmp_path / "data")
+    conversion = convert_data(root, tmp_path / "out", val_share=0.3, test_share=0.3)
+    assert conversion.drawn == ("test", "val")
+    assert list(conversion.files) == ["train", "val", "test"]
+    assert sum(len(pictures) for pictures in conversion.data.splits.values()) == 5
+    for split in conversion.files:
+        assert conversion.data.splits[split]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: (root / "x.json").write_text("[]"), "found none of: annotation files"),
+        (lambda root: (root / "a.xml").write_text(labelled_data.voc_xml("a")), "has its picture"),
+    ],
+)
+def test_what_is_not_recognised_is_refused(tmp_path, change, message, capsys):
+    change(tmp_path)
+    assert command.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_objects_lost_is_refused_with_the_reason(tmp_path):
+    root = labelled_data.write_voc(tmp_path / "data")
+    for path in (root / "Annotations").iterdir():
+        tiny = [("ring", 0.1, 0.1, 0.5, 0.6)]
+        path.write_text(labelled_data.voc_xml(path.stem, tiny))
+    with pytest.raises(ValueError, match="none can be used: 5 objects narrower than one pixel"):
+        read_data(root)
+
+
+def test_a_category_twice_is_refused_with_both_entries(tmp_path):
+    root = labelled_data.write_coco(tmp_path / "data")
+    for path in root.rglob("*.json"):
+        data = json.loads(path.read_text())
+        data["categories"].append({"id": 9, "name": "ring", "supercategory": "none"})
+        path.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=r"'ring' occurs twice.*'id': 4.*'id': 9"):
+        read_data(root)
+
+
+def test_the_command_writes_and_says_what(tmp_path, capsys):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    assert command.main([str(root), "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "as YOLO" in out
+    assert "train: 4 pictures; 3 bar, 2 ring." in out
+    assert str(tmp_path / "out/annotations/val.json") in out
+
+
+def test_nothing_is_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist; give the folder"):
+        read_data(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("shares", [(0, 0), (1.2, 0), (0.6, 0.5)])
+def test_shares_that_leave_nothing_are_refused(tmp_path, shares):
+    with pytest.raises(ValueError, match="shares that leave pictures to train on"):
+        convert_data(tmp_path, tmp_path, val_share=shares[0], test_share=shares[1])
