@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -73,7 +74,7 @@ def read_coco_folder(root: Path) -> DataSet:
             f"{[str(file) for file in files]}; name one of them train.json, or give one file."
         )
     # Pictures beside annotations/ are above an annotation file that is given by itself.
-    root = folder.resolve()
+    root = folder
     for picture in (picture for pictures in splits.values() for picture in pictures):
         while not picture.file.is_relative_to(root):
             root = root.parent
@@ -167,7 +168,7 @@ def _places(file: Path, folder: Path) -> list[Path]:
     places = []
     for base in bases:
         for inner in ("", "images", "img", "data", stem, f"images/{stem}", "JPEGImages"):
-            place = (base / inner).resolve()
+            place = base / inner
             if place.is_dir() and place not in places:
                 places.append(place)
     return places
@@ -180,5 +181,5 @@ def _find(name: str, places: list[Path]) -> Path | None:
     for wanted in (name, PurePosixPath(name).name):
         for place in places:
             if (place / wanted).is_file():
-                return (place / wanted).resolve()
+                return Path(os.path.abspath(place / wanted))
     return None

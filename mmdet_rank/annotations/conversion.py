@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,8 @@ def read_data(root: str | Path) -> DataSet:
         FileNotFoundError: If there is no such folder or file.
         ValueError: If nothing in it is recognised, or nothing of it can be used.
     """
-    root = Path(root)
+    # Readers get a whole path. Links are not followed: the files are those that the user named.
+    root = Path(os.path.abspath(root))
     if not root.exists():
         raise FileNotFoundError(
             f"Expected a folder with a data set, but {root} does not exist; give the folder that "
@@ -168,7 +170,7 @@ def convert_data(
         Path(out) / "annotations" / "conversion.json",
         {
             "form": data.form,
-            "root": str(data.root.resolve()),
+            "root": str(data.root),
             "classes": data.classes,
             "drawn": drawn,
             "seed": seed,
@@ -181,11 +183,10 @@ def convert_data(
 
 
 def _as_coco(data: DataSet, split: str, pictures: list[Picture]) -> dict:
-    root = data.root.resolve()
-    info = {"description": f"{split}, from {data.form}", "root": str(root)}
+    info = {"description": f"{split}, from {data.form}", "root": str(data.root)}
     images, annotations = [], []
     for number, picture in enumerate(pictures, start=1):
-        name = picture.file.resolve().relative_to(root).as_posix()
+        name = picture.file.relative_to(data.root).as_posix()
         images.append(
             {"id": number, "file_name": name, "width": picture.width, "height": picture.height}
         )

@@ -119,7 +119,7 @@ def _class_of(file: Path, root: Path) -> str:
     generic = _IMAGE_FOLDERS | _MASK_FOLDERS | SPLITS.keys()
     folders = file.relative_to(root).parts[:-1]
     named = [part for part in folders if part.lower() not in generic]
-    return named[-1] if named else root.resolve().name
+    return named[-1] if named else root.name
 
 
 def _without(folder: Path, names: frozenset[str]) -> Path:

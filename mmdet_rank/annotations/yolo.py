@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -123,11 +124,12 @@ def _resolve(place: str, base: str, folder: Path) -> list[Path]:
         folder / base / relative,
         folder / relative,
     ):
+        path = Path(os.path.abspath(path))
         if path.is_dir():
             return list_files(path, SUFFIXES)
         if path.is_file() and path.suffix == ".txt":
             lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-            listed = [folder / base / line.removeprefix("./") for line in lines]
+            listed = [Path(os.path.abspath(folder / base / line)) for line in lines]
             return [file for file in listed if file.is_file()]
     return []
 
@@ -182,8 +184,7 @@ def _area(xs: list[float], ys: list[float]) -> float:
 
 def _common(folder: Path, splits: dict[str, list[Picture]]) -> Path:
     """The folder given where all pictures lie in it, else the nearest above all of them."""
-    files = [picture.file.resolve() for pictures in splits.values() for picture in pictures]
-    root = folder.resolve()
-    while not all(file.is_relative_to(root) for file in files):
-        root = root.parent
-    return root
+    files = [picture.file for pictures in splits.values() for picture in pictures]
+    while not all(file.is_relative_to(folder) for file in files):
+        folder = folder.parent
+    return folder
