@@ -2,7 +2,7 @@
 _base_ = './instance.py'
 
 data_root = 'data/tiles/'
-metainfo = dict(classes=('Blowhole', 'Break', 'Crack', 'Fray', 'Uneven'))
+metainfo = dict(classes=('MT_Blowhole', 'MT_Break', 'MT_Crack', 'MT_Fray', 'MT_Uneven'))
 
 train_dataloader = dict(
     dataset=dict(
