@@ -21,8 +21,15 @@ from tqdm import tqdm
 from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.coco_files import IOU_TYPES, load_json
 from mmdet_rank.evaluation.files import write_json
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
 from mmdet_rank.evaluation.panoptic import evaluate_panoptic
-from mmdet_rank.evaluation.report import Evaluation, class_table, comparison_table, summary_table
+from mmdet_rank.evaluation.report import (
+    Evaluation,
+    class_table,
+    comparison_table,
+    summary_table,
+    tau_table,
+)
 from mmdet_rank.evaluation.thresholds import report_thresholds
 
 
@@ -53,8 +60,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--tau",
         type=float,
-        default=0.5,
-        help="localisation quality from which on a match counts (default: %(default)s)",
+        nargs="+",
+        default=[0.5],
+        help="localisation quality from which on a match counts (default: 0.5); with several, the "
+        "first is that of categories and thresholds, and the error is given over all",
+    )
+    parser.add_argument(
+        "--importance",
+        type=float,
+        nargs=3,
+        default=EQUAL_IMPORTANCE,
+        metavar=("TP", "FP", "FN"),
+        help="weights of localisation errors, false positives and false negatives in LRP Error "
+        "(default: 1 1 1); 1 1 2 counts every miss twice, and thresholds follow",
     )
     parser.add_argument("--out", type=Path, metavar="REPORT.json", help="where the report goes")
     parser.add_argument(
@@ -78,6 +96,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.compare is None and (args.annotations is None or args.results is None):
         parser.error("--annotations and --results are needed, or --compare")
+    if args.dataset == "panoptic" and (len(args.tau) > 1 or args.importance != EQUAL_IMPORTANCE):
+        parser.error("--dataset panoptic takes one --tau and no --importance")
     if args.dataset == "panoptic" and args.thresholds is not None:
         parser.error("panoptic predictions have no scores, so --thresholds has nothing to write")
     return args
@@ -113,7 +133,7 @@ def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
             results,
             args.gt_folder or args.annotations.with_suffix(""),
             args.dt_folder or args.results.with_suffix(""),
-            tau=args.tau,
+            tau=args.tau[0],
             progress=progress,
             names=names,
         )
@@ -123,7 +143,13 @@ def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
     else:
         evaluate_dataset = evaluate_coco
     evaluation = evaluate_dataset(
-        ground_truth, results, args.iou_type, tau=args.tau, progress=progress, names=names
+        ground_truth,
+        results,
+        args.iou_type,
+        tau=args.tau,
+        importance=args.importance,
+        progress=progress,
+        names=names,
     )
     return evaluation.report(), evaluation
 
@@ -161,6 +187,8 @@ def main(argv: list[str] | None = None) -> int:
         if not args.quiet:
             print(class_table(report), end="\n\n")
         print(summary_table(report))
+        if table := tau_table(report):
+            print(f"\n{table}")
         if evaluation is not None and (names := cut_off(evaluation)):
             print(
                 f"note: {len(names)} categories are best with all their detections kept "

@@ -11,16 +11,14 @@ from .lrp import (
     LRPError,
     MatchedDetections,
     OptimalLRP,
-    PanopticQuality,
-    giou_quality,
     lrp_at_threshold,
     lrp_curve,
     lrp_error,
     lrp_from_counts,
     mean_defined,
     optimal_lrp,
-    panoptic_quality,
 )
+from .quality import PanopticQuality, giou_quality, panoptic_quality
 
 __all__ = [
     "LRPCurve",

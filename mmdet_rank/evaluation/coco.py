@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +13,16 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from .coco_files import IOU_TYPES, check_annotations, check_results
-from .lrp import MatchedDetections
+from .lrp import EQUAL_IMPORTANCE, MatchedDetections, check_importance, check_taus
 from .report import Evaluation
 
-__all__ = ["ImageFields", "collect_matches", "evaluate_coco", "merge_matches"]
+__all__ = [
+    "ImageFields",
+    "collect_matches",
+    "evaluate_coco",
+    "matches_by_name",
+    "merge_matches",
+]
 
 
 class ImageFields(NamedTuple):
@@ -36,7 +42,8 @@ def evaluate_coco(
     results: list[dict],
     iou_type: str = "bbox",
     *,
-    tau: float = 0.5,
+    tau: float | Sequence[float] = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
     progress: Callable[..., Any] | None = None,
     names: tuple[str, str] = ("ground truth", "results"),
 ) -> Evaluation:
@@ -46,7 +53,9 @@ def evaluate_coco(
         ground_truth: content of a COCO annotation file.
         results: content of a COCO result file.
         iou_type: ``bbox``, ``segm`` or ``keypoints``.
-        tau: localisation quality from which on a match counts, in [0, 1).
+        tau: localisation quality from which on a match counts, in [0, 1), or several, the first of
+            which is that of thresholds and categories.
+        importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
         progress: makes a progress bar, as ``tqdm.tqdm`` does: called as ``progress(total=N)``, and
             ``update(1)`` of what it returns after each of the N steps.
         names: what to call the two files in messages.
@@ -56,8 +65,8 @@ def evaluate_coco(
     """
     if iou_type not in IOU_TYPES:
         raise ValueError(f"Expected the IoU type to be one of {IOU_TYPES} but got {iou_type!r}.")
-    if not 0 <= tau < 1:
-        raise ValueError(f"Expected tau in [0, 1) but got {tau}; the usual value is 0.5.")
+    check_taus(tau)
+    check_importance(importance)
     ground_truth = check_annotations(ground_truth, iou_type, names[0])
     results = check_results(results, ground_truth, iou_type, names[1])
     if iou_type == "keypoints":
@@ -71,18 +80,15 @@ def evaluate_coco(
             coco_eval.evaluate()
         coco_eval.accumulate()
         coco_eval.summarize()
-        matches = collect_matches(coco_eval, tau)
     category_names = {c["id"]: c["name"] for c in ground_truth["categories"]}
     stats = coco_eval.stats
     figures = dict(zip(("AP", "AP50", "AP75"), stats[:3], strict=True))
     figures["AR"] = stats[5] if iou_type == "keypoints" else stats[8]
-    return Evaluation(
+    return Evaluation.gather(
+        lambda value: matches_by_name(collect_matches(coco_eval, value), category_names),
+        {key: float(v) if v > -1 else float("nan") for key, v in figures.items()},
         tau=tau,
-        matches={
-            area: {name: by_id[id_] for id_, name in category_names.items()}
-            for area, by_id in matches.items()
-        },
-        figures={key: float(v) if v > -1 else float("nan") for key, v in figures.items()},
+        importance=importance,
     )
 
 
@@ -196,6 +202,20 @@ def merge_matches(
                 scores[keep], is_tp[row, keep], quality[row, keep], num_gt[row]
             )
     return matches
+
+
+def matches_by_name(
+    matches: Mapping[str, Mapping[Any, MatchedDetections]], names: Mapping[Any, str]
+) -> dict[str, dict[str, MatchedDetections]]:
+    """Return matches of category ids by category name.
+
+    Args:
+        matches: by size range and category id.
+        names: name of each category id.
+    """
+    return {
+        area: {name: by_id[id_] for id_, name in names.items()} for area, by_id in matches.items()
+    }
 
 
 def threshold_index(thresholds: Sequence[float], tau: float) -> int | None:

@@ -9,7 +9,8 @@ Words used throughout, with the thesis's symbols (chapter 5) beside them:
 * ``num_gt`` is the number of ground truth objects, ``|G|``;
 * a *true positive* is a detection matched with a ground truth object, ``N_TP`` in number;
 * ``quality`` is the localisation quality of a true positive, ``lq`` in ``[0, 1]``: IoU of boxes or
-  masks, OKS of keypoints, or GIoU mapped by :func:`giou_quality`;
+  masks, OKS of keypoints, or GIoU mapped by
+  ``quality.giou_quality``;
 * ``tau`` is the quality from which on a match counts;
 * ``loc``, ``fp`` and ``fn`` are the components ``LRP_Loc``, ``LRP_FP`` (1 - precision) and
   ``LRP_FN`` (1 - recall).
@@ -30,16 +31,16 @@ __all__ = [
     "LRPError",
     "MatchedDetections",
     "OptimalLRP",
-    "PanopticQuality",
-    "giou_quality",
     "lrp_at_threshold",
     "lrp_curve",
     "lrp_error",
     "lrp_from_counts",
     "mean_defined",
     "optimal_lrp",
-    "panoptic_quality",
 ]
+
+#: Weights of true positives, false positives and false negatives in the metric proper.
+EQUAL_IMPORTANCE = (1.0, 1.0, 1.0)
 
 # A match is accepted from `tau` on, in floating point: a quality may lie this much below tau or
 # above 1.
@@ -105,14 +106,6 @@ class LRPCurve(NamedTuple):
     num_tp: NDArray[np.int64]
 
 
-class PanopticQuality(NamedTuple):
-    """Panoptic, segmentation and recognition quality (thesis Eq. 5.1) in [0, 1] or NaN."""
-
-    pq: float
-    sq: float
-    rq: float
-
-
 def lrp_from_counts(
     num_tp: ArrayLike,
     num_fp: ArrayLike,
@@ -120,7 +113,7 @@ def lrp_from_counts(
     loc_error: ArrayLike,
     *,
     tau: float = 0.5,
-    importance: Sequence[float] = (1.0, 1.0, 1.0),
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
 ) -> LRPError:
     """LRP Error from counts of right and wrong detections (thesis Eq. 5.2-5.6, E.1).
 
@@ -149,11 +142,7 @@ def lrp_from_counts(
     LRPError(lrp=0.75, loc=0.25, fp=0.5, fn=0.0)
     """
     _check_tau(tau)
-    if len(importance) != 3 or not all(np.isfinite(a) and a > 0 for a in importance):
-        raise ValueError(
-            "Expected three positive importance weights (true positives, false positives, false "
-            f"negatives) but got {importance!r}; use (1, 1, 1) for the unweighted LRP Error."
-        )
+    check_importance(importance)
     tp, fp, fn, loc = np.broadcast_arrays(
         *(np.asarray(x, dtype=np.float64) for x in (num_tp, num_fp, num_fn, loc_error))
     )
@@ -194,7 +183,13 @@ def lrp_error(quality: ArrayLike, num_fp: int, num_fn: int, *, tau: float = 0.5)
 
 
 def lrp_curve(
-    scores: ArrayLike, is_tp: ArrayLike, quality: ArrayLike, num_gt: int, *, tau: float = 0.5
+    scores: ArrayLike,
+    is_tp: ArrayLike,
+    quality: ArrayLike,
+    num_gt: int,
+    *,
+    tau: float = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
 ) -> LRPCurve:
     """The s-LRP curve: LRP Error and components at every distinct score (thesis Fig. 5.3c).
 
@@ -207,6 +202,7 @@ def lrp_curve(
         quality: (D,) localisation quality; read where ``is_tp``, there in [tau, 1].
         num_gt: number of ground truth objects, at least the number of true positives.
         tau: quality from which on a match counts, in [0, 1).
+        importance: as in :func:`lrp_from_counts` (thesis Eq. 5.9); it changes ``lrp`` alone.
 
     Raises:
         ValueError: when lengths differ, a score is not finite, a quality is outside of [tau, 1], or
@@ -230,6 +226,7 @@ def lrp_curve(
         matched.num_gt - num_tp,
         np.cumsum(loc_errors)[last_of_score],
         tau=tau,
+        importance=importance,
     )
     return LRPCurve(ranked[last_of_score], *(np.atleast_1d(e) for e in error), num_tp=num_tp)
 
@@ -242,6 +239,7 @@ def lrp_at_threshold(
     threshold: float,
     *,
     tau: float = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
 ) -> LRPError:
     """LRP Error when only detections with ``score >= threshold`` are kept.
 
@@ -254,15 +252,26 @@ def lrp_at_threshold(
     matched = _checked(scores, is_tp, quality, num_gt, tau)
     keep = matched.scores >= threshold
     curve = lrp_curve(
-        matched.scores[keep], matched.is_tp[keep], matched.quality[keep], matched.num_gt, tau=tau
+        matched.scores[keep],
+        matched.is_tp[keep],
+        matched.quality[keep],
+        matched.num_gt,
+        tau=tau,
+        importance=importance,
     )
     if not curve.thresholds.size:
-        return lrp_from_counts(0, 0, matched.num_gt, 0.0, tau=tau)
+        return lrp_from_counts(0, 0, matched.num_gt, 0.0, tau=tau, importance=importance)
     return LRPError(*(float(x[-1]) for x in (curve.lrp, curve.loc, curve.fp, curve.fn)))
 
 
 def optimal_lrp(
-    scores: ArrayLike, is_tp: ArrayLike, quality: ArrayLike, num_gt: int, *, tau: float = 0.5
+    scores: ArrayLike,
+    is_tp: ArrayLike,
+    quality: ArrayLike,
+    num_gt: int,
+    *,
+    tau: float = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
 ) -> OptimalLRP:
     """Optimal LRP: the least LRP Error over all thresholds (thesis Eq. 5.7).
 
@@ -279,7 +288,7 @@ def optimal_lrp(
     >>> optimal_lrp([0.9], [False], [0.0], num_gt=3)
     OptimalLRP(lrp=1.0, loc=nan, fp=nan, fn=1.0, threshold=nan)
     """
-    curve = lrp_curve(scores, is_tp, quality, num_gt, tau=tau)
+    curve = lrp_curve(scores, is_tp, quality, num_gt, tau=tau, importance=importance)
     if num_gt == 0:
         return OptimalLRP(*[float("nan")] * 5)
     # Without a true positive LRP is 1, so leaving these thresholds out never raises the minimum.
@@ -290,40 +299,6 @@ def optimal_lrp(
     return OptimalLRP(
         *(float(x[best]) for x in (curve.lrp, curve.loc, curve.fp, curve.fn, curve.thresholds))
     )
-
-
-def panoptic_quality(num_tp: int, num_fp: int, num_fn: int, iou_sum: float) -> PanopticQuality:
-    """Panoptic quality and its parts from the counts of one class (thesis Eq. 5.1).
-
-    Returns:
-        NaN where there is neither ground truth nor detection. Otherwise ``PQ = SQ * RQ``, with
-        ``SQ`` 0 when there is no true positive, as the COCO panoptic evaluation defines it.
-
-    >>> panoptic_quality(num_tp=1, num_fp=1, num_fn=1, iou_sum=0.75)
-    PanopticQuality(pq=0.375, sq=0.75, rq=0.5)
-    """
-    size = num_tp + 0.5 * num_fp + 0.5 * num_fn
-    if size == 0:
-        return PanopticQuality(*[float("nan")] * 3)
-    return PanopticQuality(
-        pq=float(iou_sum / size),
-        sq=float(iou_sum / num_tp) if num_tp else 0.0,
-        rq=float(num_tp / size),
-    )
-
-
-def giou_quality(giou: ArrayLike) -> NDArray[np.float64]:
-    """Generalized IoU in [-1, 1] as a quality in [0, 1]: ``GIoU / 2 + 0.5`` (thesis 5.5.4).
-
-    >>> giou_quality([-1.0, 0.0, 1.0])
-    array([0. , 0.5, 1. ])
-    """
-    giou = np.asarray(giou, dtype=np.float64)
-    if not ((giou >= -1 - _SLACK) & (giou <= 1 + _SLACK)).all():
-        raise ValueError(
-            "Expected GIoU in [-1, 1] but got values outside; pass GIoU itself, not 1 - GIoU."
-        )
-    return np.clip(giou / 2 + 0.5, 0.0, 1.0)
 
 
 def mean_defined(values: Iterable[float]) -> float:
@@ -380,6 +355,32 @@ def _checked(
             "detection at most."
         )
     return MatchedDetections(scores, is_tp, quality, int(num_gt))
+
+
+def check_importance(importance: Sequence[float]) -> None:
+    """Raise ValueError unless there are three positive weights."""
+    if len(importance) != 3 or not all(np.isfinite(a) and a > 0 for a in importance):
+        raise ValueError(
+            "Expected three positive importance weights (true positives, false positives, false "
+            f"negatives) but got {tuple(importance)}; use (1, 1, 1) for the unweighted LRP Error."
+        )
+
+
+def check_taus(tau: float | Sequence[float]) -> tuple[float, ...]:
+    """One tau or several as a tuple, without doubles.
+
+    Raises:
+        ValueError: for none at all, or one outside of [0, 1).
+
+    >>> check_taus(0.5), check_taus([0.5, 0.75, 0.5])
+    ((0.5,), (0.5, 0.75))
+    """
+    taus = tuple(dict.fromkeys(np.atleast_1d(np.asarray(tau, dtype=np.float64)).tolist()))
+    if not taus:
+        raise ValueError("Expected at least one tau in [0, 1) but got none; the usual one is 0.5.")
+    for value in taus:
+        _check_tau(value)
+    return taus
 
 
 def _check_tau(tau: float) -> None:

@@ -8,14 +8,14 @@ not all annotated, detections that match nothing are ignored.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .coco import ImageFields, grouped, merge_matches, threshold_index
+from .coco import ImageFields, grouped, matches_by_name, merge_matches, threshold_index
 from .coco_files import check_annotations, check_results, describe
-from .lrp import MatchedDetections
+from .lrp import EQUAL_IMPORTANCE, MatchedDetections, check_importance, check_taus
 from .report import Evaluation
 
 try:
@@ -84,7 +84,8 @@ def evaluate_lvis(
     results: list[dict],
     iou_type: str = "bbox",
     *,
-    tau: float = 0.5,
+    tau: float | Sequence[float] = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
     progress: Callable[..., Any] | None = None,
     names: tuple[str, str] = ("ground truth", "results"),
 ) -> Evaluation:
@@ -100,8 +101,8 @@ def evaluate_lvis(
         raise ValueError(
             f"Expected the IoU type to be one of {_IOU_TYPES} for LVIS but got {iou_type!r}."
         )
-    if not 0 <= tau < 1:
-        raise ValueError(f"Expected tau in [0, 1) but got {tau}; the usual value is 0.5.")
+    check_taus(tau)
+    check_importance(importance)
     ground_truth = check_annotations(ground_truth, iou_type, names[0])
     _check_federated(ground_truth, names[0])
     results = check_results(results, ground_truth, iou_type, names[1])
@@ -118,13 +119,11 @@ def evaluate_lvis(
     evaluation.accumulate()
     evaluation.summarize()
     category_names = {c["id"]: c["name"] for c in ground_truth["categories"]}
-    return Evaluation(
+    return Evaluation.gather(
+        lambda value: matches_by_name(collect_lvis_matches(evaluation, value), category_names),
+        lvis_figures(evaluation),
         tau=tau,
-        matches={
-            area: {name: by_id[id_] for id_, name in category_names.items()}
-            for area, by_id in collect_lvis_matches(evaluation, tau).items()
-        },
-        figures=lvis_figures(evaluation),
+        importance=importance,
     )
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .coco_files import describe, index_by_id
-from .lrp import lrp_from_counts, mean_defined, panoptic_quality
+from .lrp import lrp_from_counts, mean_defined
+from .quality import panoptic_quality
 from .report import defined
 
 __all__ = ["evaluate_panoptic", "panoptic_counts", "panoptic_report", "read_panoptic_png"]

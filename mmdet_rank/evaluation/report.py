@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .lrp import MatchedDetections, OptimalLRP, mean_defined, optimal_lrp
+from .f1 import BestF1, best_f1
+from .lrp import (
+    EQUAL_IMPORTANCE,
+    LRPCurve,
+    MatchedDetections,
+    OptimalLRP,
+    check_importance,
+    check_taus,
+    lrp_curve,
+    mean_defined,
+    optimal_lrp,
+)
 from .thresholds import midway_threshold
 
-__all__ = ["Evaluation", "class_table", "comparison_table", "format_table", "summary_table"]
+__all__ = [
+    "Evaluation",
+    "class_table",
+    "comparison_table",
+    "format_table",
+    "summary_table",
+    "tau_table",
+]
 
 # Size ranges of COCO and LVIS, and the suffix under which a report has their oLRP.
 SIZES = {"small": "s", "medium": "m", "large": "l"}
 _COMPONENTS = {"oLRP": "lrp", "oLRP_Loc": "loc", "oLRP_FP": "fp", "oLRP_FN": "fn"}
 _AP_FIGURES = ("AP", "AP50", "AP75", "AR")
+F1_FIGURES = ("precision", "recall", "F1")
+# Precision, recall and F1 are those of matches at this IoU, whatever tau is.
+F1_TAU = 0.5
 THRESHOLD_RULE = (
     "A threshold lies midway between the last score kept and the next lower one (1 % below the "
     "last where none is lower), so that it keeps the same detections when rounding moves scores."
@@ -30,17 +51,79 @@ class Evaluation:
         matches: matched detections by size range (``all`` first) and category name.
         figures: ``AP``, ``AP50``, ``AP75``, ``AR``, and what else the data set defines, in [0, 1],
             NaN where undefined.
+        taus: all that the report is to have LRP Error at, ``tau`` first.
+        other_taus: matched detections of all sizes at ``taus`` and 0.5, where they are not ``tau``.
+        importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
     """
 
     tau: float
     matches: dict[str, dict[str, MatchedDetections]]
     figures: dict[str, float] = field(default_factory=dict)
+    taus: tuple[float, ...] = ()
+    other_taus: dict[float, dict[str, MatchedDetections]] = field(default_factory=dict)
+    importance: tuple[float, ...] = EQUAL_IMPORTANCE
+
+    @classmethod
+    def gather(
+        cls,
+        collect: Callable[[float], dict[str, dict[str, MatchedDetections]]],
+        figures: dict[str, float],
+        *,
+        tau: float | Sequence[float] = 0.5,
+        importance: Sequence[float] = EQUAL_IMPORTANCE,
+    ) -> Evaluation:
+        """Evaluation at one tau or several.
+
+        Args:
+            collect: gives the matches at a tau, by size range and category name.
+            figures: AP and so on.
+            tau: one or several; the first is that of thresholds, sizes and categories.
+            importance: as in the attributes.
+        """
+        check_importance(importance)
+        taus = check_taus(tau)
+        others = [value for value in dict.fromkeys((*taus, F1_TAU)) if value != taus[0]]
+        return cls(
+            tau=taus[0],
+            matches=collect(taus[0]),
+            figures=figures,
+            taus=taus,
+            other_taus={value: collect(value)["all"] for value in others},
+            importance=tuple(importance),
+        )
+
+    def matches_at(self, tau: float) -> dict[str, MatchedDetections]:
+        """Matched detections of all sizes at a tau that was evaluated.
+
+        Raises:
+            KeyError: when it was not.
+        """
+        return self.matches["all"] if tau == self.tau else self.other_taus[tau]
 
     def optimal(self, area: str = "all") -> dict[str, OptimalLRP]:
         """Optimal LRP by name of every category that has ground truth in a size range."""
+        return self._optimal(self.matches.get(area, {}), self.tau)
+
+    def curve(self, name: str) -> LRPCurve:
+        """The s-LRP curve of a category at ``tau``."""
+        return lrp_curve(*self.matches["all"][name], tau=self.tau, importance=self.importance)
+
+    def over_tau(self) -> list[dict[str, float]]:
+        """``tau`` and the mean of optimal LRP and its components there (thesis H.3), for each."""
+        rows = []
+        for tau in self.taus or (self.tau,):
+            optimal = self._optimal(self.matches_at(tau), tau).values()
+            means = {
+                key: mean_defined(getattr(value, component) for value in optimal)
+                for key, component in _COMPONENTS.items()
+            }
+            rows.append({"tau": tau} | means)
+        return rows
+
+    def _optimal(self, matches: dict[str, MatchedDetections], tau: float) -> dict[str, OptimalLRP]:
         return {
-            name: optimal_lrp(*matched, tau=self.tau)
-            for name, matched in self.matches.get(area, {}).items()
+            name: optimal_lrp(*matched, tau=tau, importance=self.importance)
+            for name, matched in matches.items()
             if matched.num_gt > 0
         }
 
@@ -52,9 +135,13 @@ class Evaluation:
 
         Returns:
             ``tau``, ``oLRP``, ``oLRP_Loc``, ``oLRP_FP``, ``oLRP_FN``, ``oLRP_s``, ``oLRP_m``,
-            ``oLRP_l``, ``AP``, ``AP50``, ``AP75``, ``AR``; ``threshold_rule``, a sentence on what
-            the thresholds are; and ``per_class`` with the four errors, ``threshold``,
-            ``last_kept`` (the lowest score at or above it) and ``num_gt`` by category name.
+            ``oLRP_l``, ``AP``, ``AP50``, ``AP75``, ``AR``; ``precision``, ``recall`` and ``F1`` at
+            IoU 0.5, means at ``F1_threshold``, the confidence of the best mean F1 (left out where
+            0.5 was not evaluated); with several taus ``over_tau``, the four errors at each; with
+            other weights than 1 ``importance``; ``threshold_rule``, a sentence on what the
+            thresholds are; and ``per_class`` with the four errors, ``threshold``, ``last_kept``
+            (the lowest score at or above it), ``num_gt``, ``precision``, ``recall`` and ``F1`` by
+            category name.
         """
         optimal = self.optimal()
         report = {"tau": self.tau}
@@ -63,7 +150,16 @@ class Evaluation:
         for size, suffix in SIZES.items():
             report[f"oLRP_{suffix}"] = mean_defined(v.lrp for v in self.optimal(size).values())
         report |= dict.fromkeys(_AP_FIGURES, math.nan) | self.figures
+        f1 = self._f1()
+        if f1 is not None:
+            report |= dict(zip(F1_FIGURES, f1.mean, strict=True)) | {"F1_threshold": f1.threshold}
         report = {key: defined(value) for key, value in report.items()}
+        if len(self.taus) > 1:
+            report["over_tau"] = [
+                {key: defined(value) for key, value in row.items()} for row in self.over_tau()
+            ]
+        if self.importance != EQUAL_IMPORTANCE:
+            report["importance"] = list(self.importance)
         report["threshold_rule"] = THRESHOLD_RULE
         report["per_class"] = {
             name: {key: defined(getattr(value, c)) for key, c in _COMPONENTS.items()}
@@ -72,10 +168,16 @@ class Evaluation:
                 "last_kept": defined(value.threshold),
                 "num_gt": matched.num_gt,
             }
+            | _class_f1(f1, name)
             for name, value in optimal.items()
             for matched in [self.matches["all"][name]]
         }
         return report
+
+    def _f1(self) -> BestF1 | None:
+        if self.tau != F1_TAU and F1_TAU not in self.other_taus:
+            return None
+        return best_f1(self.matches_at(F1_TAU), tau=F1_TAU)
 
 
 def summary_table(report: dict) -> str:
@@ -84,7 +186,8 @@ def summary_table(report: dict) -> str:
         keys = list(report["all"])
         rows = [[group, *(percent(report[group][key]) for key in keys)] for group in PANOPTIC]
         return format_table(["", *keys], rows)
-    keys = [key for key in report if key not in ("tau", "threshold_rule", "per_class")]
+    left_out = ("tau", "F1_threshold", "over_tau", "importance", "threshold_rule", "per_class")
+    keys = [key for key in report if key not in left_out]
     return format_table(keys, [[percent(report[key]) for key in keys]])
 
 
@@ -96,6 +199,15 @@ def class_table(report: dict) -> str:
         keys = [key for key in values if key != "last_kept"]
         rows.append([name, *(_cell(key, values[key]) for key in keys)])
     return format_table(["category", *keys], rows)
+
+
+def tau_table(report: dict) -> str:
+    """Return LRP Error over tau as a text table, in percent; empty for one tau."""
+    rows = report.get("over_tau", [])
+    return format_table(
+        ["tau", *_COMPONENTS],
+        [[f"{row['tau']:g}", *(percent(row[key]) for key in _COMPONENTS)] for row in rows],
+    ) * bool(rows)
 
 
 def comparison_table(reports: dict[str, dict]) -> str:
@@ -160,6 +272,12 @@ def percent(value: float | None) -> str:
 
 # The groups of categories of a panoptic report.
 PANOPTIC = ("all", "things", "stuff")
+
+
+def _class_f1(f1: BestF1 | None, name: str) -> dict[str, float | None]:
+    if f1 is None:
+        return {}
+    return {key: defined(value) for key, value in zip(F1_FIGURES, f1.per_class[name], strict=True)}
 
 
 def _cell(key: str, value: float | None) -> str:

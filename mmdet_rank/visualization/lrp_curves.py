@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdet_rank.evaluation.lrp import lrp_curve
 from mmdet_rank.evaluation.report import Evaluation
 
 __all__ = ["draw_pr_curves", "draw_s_lrp_curves", "highlighted", "plot_pr", "plot_s_lrp"]
@@ -42,7 +41,7 @@ def plot_s_lrp(
     """
     optimal = evaluation.optimal()
     for name in [n for n in optimal if n not in names] + list(names):
-        curve = lrp_curve(*evaluation.matches["all"][name], tau=evaluation.tau)
+        curve = evaluation.curve(name)
         if not curve.thresholds.size:
             continue
         # Scores descend; a threshold between two of them keeps what the higher one keeps.
@@ -69,7 +68,7 @@ def plot_pr(axes: Axes, evaluation: Evaluation, names: Sequence[str]) -> None:
     """
     optimal = evaluation.optimal()
     for name in [n for n in optimal if n not in names] + list(names):
-        curve = lrp_curve(*evaluation.matches["all"][name], tau=evaluation.tau)
+        curve = evaluation.curve(name)
         recall, precision = 1 - curve.fn, 1 - curve.fp
         if name not in names:
             axes.plot(recall, precision, color="0.85", lw=0.6, zorder=1)

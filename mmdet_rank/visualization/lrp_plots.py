@@ -12,22 +12,29 @@ from mmdet_rank.evaluation.report import Evaluation
 
 from .lrp_components import draw_comparison, draw_components
 from .lrp_curves import draw_pr_curves, draw_s_lrp_curves
+from .lrp_over import draw_f1, draw_over_tau
 from .lrp_overview import draw_overview, draw_panoptic_overview
 
 __all__ = ["save_comparison", "save_lrp_plots", "save_panoptic_plots"]
 
 
 def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") -> list[Path]:
-    """Write ``overview``, ``s_lrp``, ``pr`` and ``components``, all ``.png``; return the paths."""
-    return _save(
-        folder,
-        {
-            "overview": draw_overview(evaluation, title),
-            "s_lrp": draw_s_lrp_curves(evaluation, title=title),
-            "pr": draw_pr_curves(evaluation, title=title),
-            "components": draw_components(evaluation.report(), title),
-        },
-    )
+    """Write ``overview``, ``s_lrp``, ``pr``, ``components`` and ``f1``; return the paths.
+
+    All are ``.png``. With several taus there is ``over_tau`` too.
+    """
+    report = evaluation.report()
+    figures = {
+        "overview": draw_overview(evaluation, title),
+        "s_lrp": draw_s_lrp_curves(evaluation, title=title),
+        "pr": draw_pr_curves(evaluation, title=title),
+        "components": draw_components(report, title),
+    }
+    if "F1" in report:
+        figures["f1"] = draw_f1(evaluation, title)
+    if "over_tau" in report:
+        figures["over_tau"] = draw_over_tau(report["over_tau"], title)
+    return _save(folder, figures)
 
 
 def save_panoptic_plots(folder: str | Path, report: Mapping, title: str = "") -> list[Path]:

@@ -26,6 +26,7 @@ from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.metrics import CocoLRPMetric, PanopticLRPMetric
 from mmdet_rank.evaluation.metrics.recording import with_globals
 from mmdet_rank.evaluation.panoptic import read_panoptic_png
+from mmdet_rank.evaluation.report import F1_FIGURES
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "lrp"
 SYNTHETIC = DATA / "synthetic"
@@ -98,7 +99,7 @@ def test_drop_in_for_coco_metric(options, ground_truth, samples):
     metrics = options.get("metric", "bbox")
     iou_types = [m for m in ([metrics] if isinstance(metrics, str) else metrics) if m != "proposal"]
     assert added >= {f"{prefix}/{iou}_{key}" for iou in iou_types for key in ERRORS}
-    assert all("oLRP" in key for key in added)
+    assert all(key.endswith((*F1_FIGURES, "oLRP")) or "_oLRP_" in key for key in added)
 
 
 def test_published_values(ground_truth, samples, tmp_path):
@@ -114,11 +115,14 @@ def test_published_values(ground_truth, samples, tmp_path):
         thresholds = json.loads(Path(f"{prefix}.{iou_type}.thresholds.json").read_text())
         assert thresholds == {n: v["threshold"] for n, v in report["per_class"].items()}
         for name, values in report["per_class"].items():
-            assert found[f"coco/{iou_type}_{name}_oLRP"] == values["oLRP"]
+            for key in ("oLRP", *F1_FIGURES):
+                assert found[f"coco/{iou_type}_{name}_{key}"] == values[key]
+        for key in F1_FIGURES:
+            assert found[f"coco/{iou_type}_{key}"] == report[key]
     results = json.loads((SYNTHETIC / "dt.json").read_text())
     from_files = evaluate_coco(ground_truth, results, "bbox").report()
     report = json.loads(Path(f"{prefix}.bbox.lrp.json").read_text())
-    for key in ("tau", *ERRORS, "AP", "AP50", "AP75"):
+    for key in ("tau", *ERRORS, "AP", "AP50", "AP75", *F1_FIGURES, "F1_threshold"):
         assert report[key] == pytest.approx(from_files[key], abs=1e-12)
 
 

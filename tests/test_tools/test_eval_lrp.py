@@ -51,15 +51,15 @@ def test_as_a_command(tmp_path):
     assert report["oLRP"] == pytest.approx(expected["olrp"]["all"], abs=2e-6)
     assert set(report["per_class"]["c0"]) == {
         *("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"),
-        *("threshold", "last_kept", "num_gt"),
+        *("threshold", "last_kept", "num_gt", "precision", "recall", "F1"),
     }
 
 
 @pytest.mark.parametrize(
     ("name", "options", "pictures"),
     [
-        ("synthetic", ["--iou-type", "segm"], ["components", "overview", "pr", "s_lrp"]),
-        ("keypoints", ["--iou-type", "keypoints"], ["components", "overview", "pr", "s_lrp"]),
+        ("synthetic", ["--iou-type", "segm"], ["components", "f1", "overview", "pr", "s_lrp"]),
+        ("keypoints", ["--iou-type", "keypoints"], ["components", "f1", "overview", "pr", "s_lrp"]),
         ("panoptic", ["--dataset", "panoptic"], ["components", "overview"]),
     ],
 )
@@ -91,8 +91,10 @@ def test_thresholds_reproduce_the_report(main, tmp_path):
     assert call(main, *common, "--results", tmp_path / "kept.json", "--out", again) == 0
     before, after = (json.loads(path.read_text()) for path in (first, again))
     for name, values in before["per_class"].items():
-        # Nothing lies below the last detection any more, so only the threshold may differ.
-        assert {**after["per_class"][name], "threshold": values["threshold"]} == values
+        # Nothing lies below the last detection any more, so the threshold may differ, and what is
+        # found at one confidence for all categories.
+        own = {key: values[key] for key in ("threshold", "precision", "recall", "F1")}
+        assert {**after["per_class"][name], **own} == values
         scores = [d["score"] for d in results if names[d["category_id"]] == name]
         lower = max((s for s in scores if s < values["last_kept"]), default=None)
         if lower is not None:
@@ -103,6 +105,39 @@ def test_thresholds_reproduce_the_report(main, tmp_path):
     assert "midway" in before["threshold_rule"]
     for key in ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"):
         assert after[key] == before[key]
+
+
+def test_several_taus_and_importance(main, tmp_path, capsys):
+    out, plots = tmp_path / "report.json", tmp_path / "plots"
+    options = ["--quiet", "--out", out, "--plots", plots]
+    assert call(main, *files("synthetic"), *options, "--tau", 0.5, 0.62, 0.75) == 0
+    report = json.loads(out.read_text())
+    table = capsys.readouterr().out.splitlines()
+    assert table[4].split() == ["tau", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"]
+    assert [line.split()[0] for line in table[6:]] == ["0.5", "0.62", "0.75"]
+    assert (plots / "over_tau.png").exists()
+    # Each is what it is alone, and so is the rest of the report for the first.
+    for place, tau in enumerate((0.5, 0.62, 0.75)):
+        alone = tmp_path / f"{tau}.json"
+        assert call(main, *files("synthetic"), "--quiet", "--out", alone, "--tau", tau) == 0
+        single = json.loads(alone.read_text())
+        assert {key: single[key] for key in report["over_tau"][place]} == report["over_tau"][place]
+        # Precision, recall and F1 are at IoU 0.5, whatever tau is.
+        assert [single[key] for key in ("precision", "recall", "F1", "F1_threshold")] == [
+            report[key] for key in ("precision", "recall", "F1", "F1_threshold")
+        ]
+        if place == 0:
+            assert single == {key: report[key] for key in report if key != "over_tau"}
+    weighted = ["--quiet", "--out", out, "--importance", 1, 1, 4]
+    assert call(main, *files("synthetic"), *weighted) == 0
+    dear_misses = json.loads(out.read_text())
+    assert dear_misses["importance"] == [1, 1, 4]
+    for name, values in dear_misses["per_class"].items():
+        assert values["oLRP_FN"] <= report["per_class"][name]["oLRP_FN"]
+        assert values["threshold"] <= report["per_class"][name]["threshold"]
+    assert dear_misses["oLRP_FN"] < report["oLRP_FN"]
+    assert call(main, *files("synthetic"), "--importance", 1, 1, 0) == 1
+    assert "three positive importance weights" in capsys.readouterr().err
 
 
 def test_compare(main, tmp_path, capsys):
@@ -151,9 +186,11 @@ def test_category_without_ground_truth_and_one_that_is_never_right(main, tmp_pat
     report = evaluate(main, tmp_path, ground_truth, results)
     assert report["per_class"] == {
         "a": {**dict.fromkeys(("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"), 0.0)}
-        | {"threshold": 0.495, "last_kept": 0.5, "num_gt": 1},
+        | {"threshold": 0.495, "last_kept": 0.5, "num_gt": 1}
+        | {"precision": 1.0, "recall": 1.0, "F1": 1.0},
         "b": {"oLRP": 1.0, "oLRP_Loc": None, "oLRP_FP": None, "oLRP_FN": 1.0}
-        | {"threshold": None, "last_kept": None, "num_gt": 1},
+        | {"threshold": None, "last_kept": None, "num_gt": 1}
+        | {"precision": 0.0, "recall": 0.0, "F1": 0.0},
     }
     assert report["oLRP"] == 0.5
     assert report["oLRP_Loc"] == 0.0

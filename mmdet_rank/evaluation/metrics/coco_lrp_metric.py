@@ -11,10 +11,11 @@ from mmdet.evaluation.metrics import CocoMetric, coco_metric
 from mmdet.registry import METRICS
 from mmengine.logging import MMLogger
 
-from mmdet_rank.evaluation.coco import collect_matches
+from mmdet_rank.evaluation.coco import collect_matches, matches_by_name
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, check_importance, check_taus
 from mmdet_rank.evaluation.report import Evaluation
 
-from .recording import Recorder, by_name, publish, with_globals
+from .recording import Recorder, publish, with_globals
 
 __all__ = ["CocoLRPMetric"]
 
@@ -26,7 +27,9 @@ class CocoLRPMetric(CocoMetric):
     Takes the place of ``CocoMetric`` in any config: it has the same arguments and returns the same
     figures. For ``bbox`` and ``segm`` it adds ``bbox_oLRP``, ``bbox_oLRP_Loc``, ``bbox_oLRP_FP``,
     ``bbox_oLRP_FN`` and, by size of the objects, ``bbox_oLRP_s``, ``bbox_oLRP_m``, ``bbox_oLRP_l``:
-    errors in [0, 1], lower is better, NaN where undefined. To keep the best checkpoint by it:
+    errors in [0, 1], lower is better, NaN where undefined; and ``bbox_precision``, ``bbox_recall``
+    and ``bbox_F1`` at IoU 0.5, means over the categories at the confidence of the best mean F1. To
+    keep the best checkpoint by it:
     ``CheckpointHook(save_best="coco/bbox_oLRP", rule="less")``.
 
     Categories go by their name in the annotation file. As in CocoMetric, the size of a mask's
@@ -36,11 +39,15 @@ class CocoLRPMetric(CocoMetric):
 
     Args:
         *args: as for CocoMetric.
-        tau: IoU from which on a match counts for LRP.
+        tau: IoU from which on a match counts for LRP, or several, the first of which is that of all
+            figures here; the others are in the report.
+        importance: weights of true positives, false positives and false negatives in LRP (thesis
+            Eq. 5.9).
         report_prefix: where the LRP report and the LRP-optimal thresholds go:
             ``PREFIX.bbox.lrp.json`` and ``PREFIX.bbox.thresholds.json``. None writes nothing.
         **kwargs: as for CocoMetric. With ``classwise`` there is ``bbox_{name}_oLRP`` for each
-            category too; with ``format_only`` nothing is evaluated.
+            category too, and its precision, recall and F1; with ``format_only`` nothing is
+            evaluated.
 
     Raises:
         ValueError: for ``tau`` outside of [0, 1).
@@ -49,12 +56,18 @@ class CocoLRPMetric(CocoMetric):
     """
 
     def __init__(
-        self, *args: Any, tau: float = 0.5, report_prefix: str | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        tau: float | Sequence[float] = 0.5,
+        importance: Sequence[float] = EQUAL_IMPORTANCE,
+        report_prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        if not 0 <= tau < 1:
-            raise ValueError(f"Expected tau in [0, 1) but got {tau}; the usual value is 0.5.")
+        check_taus(tau)
+        check_importance(importance)
         super().__init__(*args, **kwargs)
         self.tau = tau
+        self.importance = importance
         self.report_prefix = report_prefix
         if self._coco_api is not None:
             # pycocotools stops without it, and MMDetection's data sets take it for 0.
@@ -102,10 +115,11 @@ class CocoLRPMetric(CocoMetric):
         names = {id_: f"{n} ({id_})" if n in doubles else n for id_, n in names.items()}
         values = dict(zip(("AP", "AP50", "AP75"), coco_eval.stats[:3], strict=True))
         values["AR"] = coco_eval.stats[8]
-        return Evaluation(
+        return Evaluation.gather(
+            lambda tau: matches_by_name(collect_matches(coco_eval, tau), names),
+            {key: float(v) if v > -1 else math.nan for key, v in values.items()},
             tau=self.tau,
-            matches=by_name(collect_matches(coco_eval, self.tau), names),
-            figures={key: float(v) if v > -1 else math.nan for key, v in values.items()},
+            importance=self.importance,
         )
 
     def _evaluate_nothing(self, iou_type: str) -> Evaluation:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.evaluation.metrics import LVISMetric
 from mmdet.registry import METRICS
 
-from .recording import Recorder, by_name, publish, with_globals
+from mmdet_rank.evaluation.coco import matches_by_name
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, check_importance, check_taus
+
+from .recording import Recorder, publish, with_globals
 
 __all__ = ["LVISLRPMetric"]
 
@@ -24,7 +28,10 @@ class LVISLRPMetric(LVISMetric):
 
     Args:
         *args: as for LVISMetric.
-        tau: IoU from which on a match counts for LRP.
+        tau: IoU from which on a match counts for LRP, or several, the first of which is that of all
+            figures here; the others are in the report.
+        importance: weights of true positives, false positives and false negatives in LRP (thesis
+            Eq. 5.9).
         report_prefix: where ``PREFIX.bbox.lrp.json`` and ``PREFIX.bbox.thresholds.json`` go.
         **kwargs: as for LVISMetric.
 
@@ -34,17 +41,23 @@ class LVISLRPMetric(LVISMetric):
     """
 
     def __init__(
-        self, *args: Any, tau: float = 0.5, report_prefix: str | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        tau: float | Sequence[float] = 0.5,
+        importance: Sequence[float] = EQUAL_IMPORTANCE,
+        report_prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
         if importlib.util.find_spec("lvis") is None:
             raise ImportError(
                 "Expected the lvis package for LVISLRPMetric but it is not installed; install it "
                 "with `pip install --no-deps lvis`."
             )
-        if not 0 <= tau < 1:
-            raise ValueError(f"Expected tau in [0, 1) but got {tau}; the usual value is 0.5.")
+        check_taus(tau)
+        check_importance(importance)
         super().__init__(*args, **kwargs)
         self.tau = tau
+        self.importance = importance
         self.report_prefix = report_prefix
 
     def compute_metrics(self, results: list) -> dict[str, float]:
@@ -76,8 +89,9 @@ class LVISLRPMetric(LVISMetric):
         if getattr(lvis_eval.params, "useCats", 1) == 0:
             return None
         names = {c["id"]: c["name"] for c in self._lvis_api.load_cats(None)}
-        return Evaluation(
+        return Evaluation.gather(
+            lambda tau: matches_by_name(collect_lvis_matches(lvis_eval, tau), names),
+            lvis_figures(lvis_eval),
             tau=self.tau,
-            matches=by_name(collect_lvis_matches(lvis_eval, self.tau), names),
-            figures=lvis_figures(lvis_eval),
+            importance=self.importance,
         )

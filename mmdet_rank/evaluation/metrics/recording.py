@@ -8,7 +8,7 @@ the matches of that very evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 
 from mmdet_rank.evaluation.files import write_json
-from mmdet_rank.evaluation.report import Evaluation, class_table, summary_table
+from mmdet_rank.evaluation.report import F1_FIGURES, Evaluation, class_table, summary_table
 from mmdet_rank.evaluation.thresholds import report_thresholds
 
 __all__ = ["Recorder", "publish", "with_globals"]
@@ -106,26 +106,19 @@ def publish(
         ``{iou_type}_oLRP`` and so on, in [0, 1], NaN where undefined.
     """
     report = evaluation.report()
-    keys = ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN", "oLRP_s", "oLRP_m", "oLRP_l")
+    keys = ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN", "oLRP_s", "oLRP_m", "oLRP_l", *F1_FIGURES)
     figures = {f"{iou_type}_{key}": _number(report[key]) for key in keys}
     logger = MMLogger.get_current_instance()
     if classwise:
         logger.info(f"{iou_type} LRP Error by category, in percent:\n{class_table(report)}")
         for name, values in report["per_class"].items():
-            figures[f"{iou_type}_{name}_oLRP"] = _number(values["oLRP"])
+            for key in ("oLRP", *F1_FIGURES):
+                figures[f"{iou_type}_{name}_{key}"] = _number(values[key])
     logger.info(f"{iou_type} LRP Error in percent:\n{summary_table(report)}")
     if report_prefix is not None:
         write_json(Path(f"{report_prefix}.{iou_type}.lrp.json"), report)
         write_json(Path(f"{report_prefix}.{iou_type}.thresholds.json"), report_thresholds(report))
     return figures
-
-
-def by_name(matches: Mapping[str, Mapping], names: Mapping[Any, str]) -> dict[str, dict]:
-    """Return matches of category ids by category name."""
-    return {
-        area: {names[category]: matched for category, matched in by_id.items()}
-        for area, by_id in matches.items()
-    }
 
 
 def _number(value: float | None) -> float:
