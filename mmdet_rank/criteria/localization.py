@@ -6,8 +6,10 @@ import torch
 from mmdet.models.losses import CIoULoss, DIoULoss, EIoULoss, GIoULoss, IoULoss, SIoULoss
 from torch import Tensor, nn
 
+from mmdet_rank.losses.complete_iou_loss import CompleteIoULoss
+
 #: Box losses that reach up to 2 (or a little beyond, by their penalties), by class.
-_UP_TO_TWO = (GIoULoss, DIoULoss, CIoULoss, EIoULoss, SIoULoss)
+_UP_TO_TWO = (GIoULoss, DIoULoss, CIoULoss, CompleteIoULoss, EIoULoss, SIoULoss)
 
 
 def box_errors(loss_bbox: nn.Module, pred: Tensor, target: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Heads that state a ranking problem, subclasses of MMDetection's own, and small backbones."""
+"""Heads that state a ranking problem, subclasses of MMDetection's own; and parts it lacks."""
 
 import mmdet_rank._stack  # noqa: F401
 
-from . import backbones, dense_heads, roi_heads, task_modules
+from . import backbones, dense_heads, necks, roi_heads, task_modules
 
-__all__ = ["backbones", "dense_heads", "roi_heads", "task_modules"]
+__all__ = ["backbones", "dense_heads", "necks", "roi_heads", "task_modules"]

@@ -8,9 +8,12 @@ from .rank_fovea_head import RankFoveaHead
 from .rank_paa_head import RankPAAHead
 from .rank_retina_head import RankRetinaHead
 from .rank_rpn_head import RankRPNHead
+from .rank_rtmdet_head import RankRTMDetHead
 from .rank_solov2_head import RankSOLOV2Head
 from .rank_yolact_head import RankYOLACTHead
 from .rank_yolact_protonet import RankYOLACTProtonet
+from .rank_yolov8_head import RankYOLOv8Head
+from .yolov8_head import YOLOv8Head
 
 __all__ = [
     "RankATSSHead",
@@ -20,8 +23,11 @@ __all__ = [
     "RankFoveaHead",
     "RankPAAHead",
     "RankRPNHead",
+    "RankRTMDetHead",
     "RankRetinaHead",
     "RankSOLOV2Head",
     "RankYOLACTHead",
     "RankYOLACTProtonet",
+    "RankYOLOv8Head",
+    "YOLOv8Head",
 ]

@@ -61,3 +61,42 @@ def point_problem(
             outputs=outputs,
         ),
     )
+
+
+def decoded_problem(
+    logits: Tensor,
+    labels: Tensor,
+    boxes: Tensor,
+    gt_boxes: Tensor,
+    centers: Tensor,
+    outputs: Tensor,
+    *,
+    label_weights: Tensor | None = None,
+) -> RankingProblem:
+    """The ranking problem of a head whose boxes are decoded already, in any order.
+
+    Args:
+        logits: (A, C).
+        labels: (A,), C for background.
+        boxes: (A, 4) predicted, pixels.
+        gt_boxes: (A, 4) of the objects that positives are assigned to.
+        centers: (A, 2) of the priors.
+        outputs: What the branch put out, of any shape; the boxes are computed from it.
+        label_weights: (A,), 0 for priors that are ignored.
+    """
+    positives = find_positives(labels, logits.shape[1], label_weights)
+    own_boxes, own_gt_boxes = boxes[positives], gt_boxes[positives]
+    return RankingProblem(
+        logits=logits,
+        labels=labels,
+        label_weights=label_weights,
+        positives=positives,
+        boxes=BoxTask(
+            pred=own_boxes,
+            target=own_gt_boxes,
+            boxes=own_boxes,
+            gt_boxes=own_gt_boxes,
+            centers=centers[positives],
+            outputs=outputs,
+        ),
+    )

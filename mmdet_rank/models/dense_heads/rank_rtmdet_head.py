@@ -1,0 +1,89 @@
+"""RTMDet's head, trained by a ranking loss."""
+
+from __future__ import annotations
+
+import torch
+from mmdet.models.dense_heads import RTMDetSepBNHead
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import distance2bbox
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet_rank.criteria import build_criterion
+
+from .levels import flatten_maps, flatten_targets
+from .options import ranking_loss_config
+from .points import decoded_problem
+
+
+@MODELS.register_module()
+class RankRTMDetHead(RTMDetSepBNHead):
+    """RTMDetSepBNHead, the head of RTMDet's detectors, with RS, aLRP or AP Loss.
+
+    Layers, names, assignment and prediction are those of `RTMDetSepBNHead`. Its soft targets are
+    gone: the labels of RS Loss are the IoUs of the predicted boxes.
+
+    Args:
+        loss_cls: Config of a ranking loss.
+        loss_bbox: Config of a box loss of the IoU family.
+        criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
+        **kwargs: As for `RTMDetSepBNHead`.
+    """
+
+    def __init__(
+        self,
+        *args,
+        loss_cls: dict = dict(type="RankSortLoss"),
+        loss_bbox: dict = dict(type="GIoULoss"),
+        criterion: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            *args, loss_cls=ranking_loss_config(loss_cls), loss_bbox=loss_bbox, **kwargs
+        )
+        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of all levels and images at once; see `RTMDetHead.loss_by_feat`."""
+        num_images = len(batch_img_metas)
+        sizes = [level.shape[-2:] for level in cls_scores]
+        priors, flags = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
+        logits, distances = (
+            [flatten_maps([level], channels) for level in maps]
+            for maps, channels in ((cls_scores, self.num_classes), (bbox_preds, 4))
+        )
+        boxes = [
+            distance2bbox(own.repeat(num_images, 1), level)
+            for own, level in zip(priors[0], distances, strict=True)
+        ]
+        by_image = [
+            torch.cat([level.view(num_images, -1, level.shape[1]) for level in levels], dim=1)
+            for levels in (logits, boxes)
+        ]
+        priors, labels, label_weights, gt_boxes, *_ = self.get_targets(
+            by_image[0].detach().float(),
+            by_image[1].detach(),
+            priors,
+            flags,
+            batch_gt_instances,
+            batch_img_metas,
+            batch_gt_instances_ignore,
+        )
+        return self.criterion(
+            decoded_problem(
+                torch.cat(logits),
+                flatten_targets(labels),
+                torch.cat(boxes),
+                flatten_targets(gt_boxes),
+                flatten_targets(priors)[:, :2],
+                torch.cat(distances),
+                label_weights=flatten_targets(label_weights),
+            )
+        )

@@ -1,0 +1,83 @@
+"""YOLOv8's head, trained by a ranking loss."""
+
+from __future__ import annotations
+
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet_rank.criteria import RankingProblem, build_criterion
+
+from .options import ranking_loss_config
+from .points import decoded_problem
+from .yolov8_head import AlignedTargets, DenseOutputs, YOLOv8Head
+
+
+@MODELS.register_module()
+class RankYOLOv8Head(YOLOv8Head):
+    """YOLOv8Head with RS, aLRP or AP Loss.
+
+    Layers, names, assignment and prediction are those of `YOLOv8Head`. Its soft targets are gone:
+    the labels of RS Loss are the IoUs of the predicted boxes themselves, all priors of all images
+    are ranked at once, and the box loss is weighed and balanced by the criterion. The loss of the
+    distributions is weighed and balanced as the box loss is. No loss is multiplied by the number
+    of images.
+
+    Args:
+        loss_cls: Config of a ranking loss.
+        loss_bbox: Config of a box loss of the IoU family; its ``loss_weight`` sets its share
+            beside that of the distributions.
+        criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
+        **kwargs: As for `YOLOv8Head`.
+    """
+
+    def __init__(
+        self,
+        *args,
+        loss_cls: dict = dict(type="RankSortLoss"),
+        criterion: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, loss_cls=ranking_loss_config(loss_cls), **kwargs)
+        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        bbox_dists: list[Tensor],
+        batch_gt_instances: list[InstanceData],
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: list[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of all levels and images at once; see `YOLOv8Head.loss_by_feat`."""
+        outputs = self.dense_outputs(cls_scores, bbox_preds, bbox_dists)
+        targets = self.assign(outputs, batch_gt_instances)
+        return self.ranked_losses(self.problem(outputs, targets), outputs, targets)
+
+    def problem(self, outputs: DenseOutputs, targets: AlignedTargets) -> RankingProblem:
+        """The ranking problem of all priors, image by image."""
+        points = outputs.points.expand(len(outputs.boxes), -1, -1)
+        return decoded_problem(
+            outputs.logits.reshape(-1, self.num_classes),
+            targets.labels.reshape(-1),
+            outputs.boxes.reshape(-1, 4),
+            targets.boxes.reshape(-1, 4),
+            points.reshape(-1, 2),
+            outputs.dists,
+        )
+
+    def ranked_losses(
+        self, problem: RankingProblem, outputs: DenseOutputs, targets: AlignedTargets
+    ) -> dict[str, Tensor]:
+        """Losses of the criterion, and ``loss_dfl`` beside the box loss."""
+        losses = self.criterion(problem)
+        positive = targets.labels < self.num_classes
+        errors = self.loss_dfl(
+            outputs.dists[positive].reshape(-1, self.reg_max).float(),
+            self.distance_targets(outputs, targets)[positive].reshape(-1),
+            reduction_override="none",
+        )
+        distance = self.criterion.mean_beside_boxes(errors.reshape(-1, 4).sum(dim=1), problem)
+        losses["loss_dfl"] = distance * losses["balance_bbox"] * self.criterion.loss_weight
+        return losses
