@@ -5,6 +5,7 @@ import math
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
 
 import mmdet_rank.register  # noqa: F401
 
@@ -39,6 +40,7 @@ def build_head(name, num_classes=4, **options):
 
 def build_detector(num_classes=7, **head):
     """YOLOv8-n with random weights."""
+    init_default_scope("mmdet")
     return MODELS.build(
         ConfigDict(
             type="SingleStageDetector",
@@ -55,24 +57,30 @@ def build_detector(num_classes=7, **head):
     )  # fmt: skip
 
 
+def scattered(number, seed):
+    """So many numbers in [-1, 1), scattered by whole numbers alone."""
+    place = torch.arange(number, dtype=torch.int64)
+    return ((place * place * 31 + place * 1907 + seed * 6151) % 10007).double() / 10007 * 2 - 1
+
+
 @torch.no_grad()
 def fill_by_rule(model):
-    """Set all weights to values of one formula, and switch the model to evaluation."""
-    for i, (name, tensor) in enumerate(sorted(model.state_dict().items())):
+    """Set all weights by one formula, and switch the model to evaluation."""
+    for seed, (name, tensor) in enumerate(sorted(model.state_dict().items())):
         if not tensor.is_floating_point():
             continue
-        wave = torch.arange(tensor.numel(), dtype=torch.float64).mul(2.4).add(i).sin()
+        values = scattered(tensor.numel(), seed)
         if name.endswith(("running_var", "bn.weight")):
-            wave = 1 + 0.5 * wave
+            values = 1 + 0.5 * values
         elif tensor.dim() >= 2:
-            wave = wave * math.sqrt(2 / tensor[0].numel())
+            values = values * math.sqrt(6 / tensor[0].numel())
         else:
-            wave = 0.1 * wave
-        tensor.copy_(wave.view(tensor.shape))
+            values = 0.1 * values
+        tensor.copy_(values.view(tensor.shape))
     return model.eval()
 
 
-def waves(batch, height, width):
-    """Images (B, 3, H, W) of one formula, in [0, 1]."""
-    numbers = torch.arange(batch * 3 * height * width, dtype=torch.float64)
-    return ((numbers * 0.7).sin() / 2 + 0.5).float().view(batch, 3, height, width)
+def scattered_images(batch, height, width):
+    """Images (B, 3, H, W) of the same formula, in [0, 1]."""
+    values = scattered(batch * 3 * height * width, 0) / 2 + 0.5
+    return values.float().view(batch, 3, height, width)

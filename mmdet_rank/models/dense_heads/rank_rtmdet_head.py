@@ -13,7 +13,7 @@ from mmdet_rank.criteria import build_criterion
 
 from .levels import flatten_maps, flatten_targets
 from .options import ranking_loss_config
-from .points import decoded_problem
+from .points import decoded_problem, repeat_over_images
 
 
 @MODELS.register_module()
@@ -55,21 +55,20 @@ class RankRTMDetHead(RTMDetSepBNHead):
         num_images = len(batch_img_metas)
         sizes = [level.shape[-2:] for level in cls_scores]
         priors, flags = self.get_anchors(sizes, batch_img_metas, device=cls_scores[0].device)
-        logits, distances = (
-            [flatten_maps([level], channels) for level in maps]
-            for maps, channels in ((cls_scores, self.num_classes), (bbox_preds, 4))
+        logits = flatten_maps(cls_scores, self.num_classes)
+        distances = flatten_maps(bbox_preds, 4)
+        boxes = distance2bbox(repeat_over_images(priors[0], num_images), distances)
+        # Assignment asks for the priors image by image.
+        counts = [num_images * len(level) for level in priors[0]]
+        scores_by_image, boxes_by_image = (
+            torch.cat(
+                [level.view(num_images, -1, rows.shape[1]) for level in rows.split(counts)], 1
+            )
+            for rows in (logits.detach().float(), boxes.detach())
         )
-        boxes = [
-            distance2bbox(own.repeat(num_images, 1), level)
-            for own, level in zip(priors[0], distances, strict=True)
-        ]
-        by_image = [
-            torch.cat([level.view(num_images, -1, level.shape[1]) for level in levels], dim=1)
-            for levels in (logits, boxes)
-        ]
         priors, labels, label_weights, gt_boxes, *_ = self.get_targets(
-            by_image[0].detach().float(),
-            by_image[1].detach(),
+            scores_by_image,
+            boxes_by_image,
             priors,
             flags,
             batch_gt_instances,
@@ -78,12 +77,12 @@ class RankRTMDetHead(RTMDetSepBNHead):
         )
         return self.criterion(
             decoded_problem(
-                torch.cat(logits),
+                logits,
                 flatten_targets(labels),
-                torch.cat(boxes),
+                boxes,
                 flatten_targets(gt_boxes),
                 flatten_targets(priors)[:, :2],
-                torch.cat(distances),
+                distances,
                 label_weights=flatten_targets(label_weights),
             )
         )

@@ -64,7 +64,7 @@ class RankYOLOv8Head(YOLOv8Head):
             outputs.boxes.reshape(-1, 4),
             targets.boxes.reshape(-1, 4),
             points.reshape(-1, 2),
-            outputs.dists,
+            outputs.distances,
         )
 
     def ranked_losses(
@@ -74,7 +74,7 @@ class RankYOLOv8Head(YOLOv8Head):
         losses = self.criterion(problem)
         positive = targets.labels < self.num_classes
         errors = self.loss_dfl(
-            outputs.dists[positive].reshape(-1, self.reg_max).float(),
+            outputs.dists[positive].reshape(-1, self.reg_max),
             self.distance_targets(outputs, targets)[positive].reshape(-1),
             reduction_override="none",
         )

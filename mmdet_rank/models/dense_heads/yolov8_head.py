@@ -29,13 +29,15 @@ class DenseOutputs:
 
     Attributes:
         logits: (B, A, C) of classes.
-        dists: (B, A, 4, bins) logits of the distances' distributions.
+        distances: (B, A, 4) expected distances in strides, of which the boxes are computed.
+        dists: (B, A, 4, bins) logits of their distributions.
         boxes: (B, A, 4) predicted boxes in pixels.
         points: (A, 2) places of the priors in pixels.
         strides: (A, 1) of their levels.
     """
 
     logits: Tensor
+    distances: Tensor
     dists: Tensor
     boxes: Tensor
     points: Tensor
@@ -165,7 +167,7 @@ class YOLOv8Head(BaseDenseHead):
             outputs.boxes[positive], targets.boxes[positive], weights, avg_factor=total
         )
         loss_dfl = self.loss_dfl(
-            outputs.dists[positive].reshape(-1, self.reg_max).float(),
+            outputs.dists[positive].reshape(-1, self.reg_max),
             self.distance_targets(outputs, targets)[positive].reshape(-1),
             weights.repeat_interleave(4),
             avg_factor=total,
@@ -191,7 +193,8 @@ class YOLOv8Head(BaseDenseHead):
         )
         return DenseOutputs(
             logits=logits,
-            dists=torch.cat(bbox_dists, dim=1),
+            distances=distances,
+            dists=torch.cat(bbox_dists, dim=1).to(bbox_preds[0].dtype),
             boxes=distance2bbox(points, distances * strides),
             points=points,
             strides=strides,
@@ -202,7 +205,7 @@ class YOLOv8Head(BaseDenseHead):
         self, outputs: DenseOutputs, batch_gt_instances: list[InstanceData]
     ) -> AlignedTargets:
         """Task-aligned assignment of each image's objects to the priors."""
-        scores = outputs.logits.float().sigmoid()
+        scores = outputs.logits.to(outputs.boxes.dtype).sigmoid()
         priors = torch.cat([outputs.points, outputs.points], dim=1)
         of_images = []
         for own_scores, own_boxes, objects in zip(
@@ -258,7 +261,7 @@ class YOLOv8Head(BaseDenseHead):
         strides = self.prior_generator.strides
         # In float32 also under autocast, as the points at the far end of large images need.
         return super().predict_by_feat(
-            [level.float() for level in cls_scores],
+            [level.to(bbox_preds[0].dtype) for level in cls_scores],
             [level * stride[0] for level, stride in zip(bbox_preds, strides, strict=True)],
             batch_img_metas=batch_img_metas,
             **kwargs,

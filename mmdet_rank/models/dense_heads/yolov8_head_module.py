@@ -86,8 +86,8 @@ class YOLOv8HeadModule(BaseModule):
 
         Returns:
             Per level: class logits (B, C, H, W); expected distances (B, 4, H, W) to left, top,
-            right and bottom, in strides, float32; logits of their distributions (B, H * W, 4,
-            ``reg_max``).
+            right and bottom, in strides, float32 or better; logits of their distributions
+            (B, H * W, 4, ``reg_max``).
         """
         levels = zip(feats, self.cls_preds, self.reg_preds, strict=True)
         outs = ((cls_pred(x), *self._distances(reg_pred(x))) for x, cls_pred, reg_pred in levels)
@@ -96,5 +96,6 @@ class YOLOv8HeadModule(BaseModule):
     def _distances(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         batch, _, height, width = outputs.shape
         dist = outputs.flatten(2).view(batch, 4, self.reg_max, -1).permute(0, 3, 1, 2)
-        expected = dist.float().softmax(dim=3) @ self.proj
+        dtype = torch.promote_types(dist.dtype, self.proj.dtype)
+        expected = dist.to(dtype).softmax(dim=3) @ self.proj
         return expected.transpose(1, 2).reshape(batch, 4, height, width), dist
