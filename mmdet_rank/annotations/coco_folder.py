@@ -7,8 +7,9 @@ import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from mmdet_rank.evaluation.coco_files import load_json
+from mmdet_rank.files import load_json
 
+from .coco import check_coco
 from .pictures import SPLITS, list_files, open_picture
 from .records import DataSet, Picture, add_object
 
@@ -54,8 +55,7 @@ def read_coco_folder(root: Path) -> DataSet:
         if split is None:
             notes.append(f"{file} is not used: its name says neither train, val nor test.")
             continue
-        data = load_json(file)
-        ids = _categories(data, file)
+        ids, pictures = _read_file(file, folder, left_out)
         if categories and ids != categories:
             raise ValueError(
                 f"Expected the same categories in all files, but {file} has {ids} and the others "
@@ -67,7 +67,7 @@ def read_coco_folder(root: Path) -> DataSet:
                 f"Expected one annotation file for {split} in {folder}, but found several, the "
                 f"last of them {file}; give the folder of one data set, or one file."
             )
-        splits[split] = _read_file(data, file, folder, left_out)
+        splits[split] = pictures
     if "train" not in splits:
         raise ValueError(
             f"Expected an annotation file for training in {folder}, but got "
@@ -99,22 +99,12 @@ def _split_of(file: Path, folder: Path) -> str | None:
     return None
 
 
-def _categories(data: dict, file: Path) -> dict[str, int]:
-    names = [str(category.get("name")) for category in data["categories"]]
-    doubled = [name for name, number in Counter(names).items() if number > 1]
-    if doubled:
-        entries = [c for c in data["categories"] if str(c.get("name")) in doubled]
-        raise ValueError(
-            f"Expected categories with distinct names in {file}, but {doubled[0]!r} occurs twice: "
-            f"{entries}; remove the one without objects."
-        )
-    return {str(category["name"]): category["id"] for category in data["categories"]}
-
-
-def _read_file(data: dict, file: Path, folder: Path, left_out: Counter[str]) -> list[Picture]:
-    names = {category["id"]: str(category["name"]) for category in data["categories"]}
+def _read_file(
+    file: Path, folder: Path, left_out: Counter[str]
+) -> tuple[dict[str, int], list[Picture]]:
+    data = load_json(file)
     places = _places(file, folder)
-    pictures: dict[object, Picture] = {}
+    found_there: list[tuple[dict, Picture]] = []
     missing = []
     for image in data["images"]:
         name = str(image.get("file_name", "")).replace("\\", "/")
@@ -125,37 +115,38 @@ def _read_file(data: dict, file: Path, folder: Path, left_out: Counter[str]) -> 
         picture = open_picture(path, left_out)
         if picture is None:
             continue
-        pictures[image["id"]] = picture
-        if [image.get("width"), image.get("height")] != [picture.width, picture.height]:
+        found_there.append((image, picture))
+        size = {"width": picture.width, "height": picture.height}
+        if image | size != image:
             left_out["pictures of another size than their annotation states (theirs counts)"] += 1
-    if missing and not pictures:
+            image |= size
+    if missing and not found_there:
         raise ValueError(
             f"Expected the pictures of {file} beside it, but none of {len(missing)} is there, such "
             f"as {missing[0]}; looked in {', '.join(map(str, places[:4]))}."
         )
     left_out["pictures that are not there"] += len(missing)
-    for annotation in data["annotations"]:
-        picture = pictures.get(annotation.get("image_id"))
-        name = names.get(annotation.get("category_id"))
-        box = annotation.get("bbox")
-        if picture is None or name is None:
-            left_out["objects of a picture or category that is not in the file"] += 1
+    found = check_coco(data, str(file), in_place=True)
+    left_out.update({f"objects: {reason}": n for reason, n in found.left_out.items()})
+    # The check may have mended the ids.
+    pictures = {image["id"]: picture for image, picture in found_there}
+    names = {category["id"]: category["name"] for category in found.dataset["categories"]}
+    for annotation in found.dataset["annotations"]:
+        picture = pictures.get(annotation["image_id"])
+        if picture is None:
+            left_out["objects of a picture that is not there"] += 1
             continue
-        try:
-            x, y, width, height = map(float, box)
-        except (TypeError, ValueError):
-            left_out["objects without a name or a box"] += 1
-            continue
+        x, y, width, height = annotation["bbox"]
         more = {key: annotation[key] for key in ("segmentation", "area") if annotation.get(key)}
         add_object(
             picture,
-            name,
+            names[annotation["category_id"]],
             (x, y, x + width, y + height),
             left_out,
-            ignored=str(annotation.get("iscrowd", 0)) == "1",
+            ignored=annotation["iscrowd"] == 1,
             **more,
         )
-    return sorted(pictures.values(), key=lambda picture: picture.file)
+    return {name: number for number, name in names.items()}, list(pictures.values())
 
 
 def _places(file: Path, folder: Path) -> list[Path]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdet_rank.evaluation.files import write_json, written_whole
+from mmdet_rank.files import write_json
 
 from .coco_folder import find_coco, read_coco_folder
 from .masks import find_masks, read_masks
-from .records import DataSet, Picture
+from .reading import write_coco
+from .records import DataSet
 from .split import split_pictures
 from .voc import find_voc, read_voc
 from .yolo import find_yolo, read_yolo
@@ -162,9 +162,9 @@ def convert_data(
         if split in data.splits
     }
     conversion = Conversion(data, {}, tuple(drawn), seed)
-    for split, pictures in data.splits.items():
+    for split in data.splits:
         path = Path(out) / "annotations" / f"{split}.json"
-        _write(path, _as_coco(data, split, pictures))
+        _write(path, data, split)
         conversion.files[split] = path
     write_json(
         Path(out) / "annotations" / "conversion.json",
@@ -182,10 +182,9 @@ def convert_data(
     return conversion
 
 
-def _as_coco(data: DataSet, split: str, pictures: list[Picture]) -> dict:
-    info = {"description": f"{split}, from {data.form}", "root": str(data.root)}
+def _write(path: Path, data: DataSet, split: str) -> None:
     images, annotations = [], []
-    for number, picture in enumerate(pictures, start=1):
+    for number, picture in enumerate(data.splits[split], start=1):
         name = picture.file.relative_to(data.root).as_posix()
         images.append(
             {"id": number, "file_name": name, "width": picture.width, "height": picture.height}
@@ -193,7 +192,6 @@ def _as_coco(data: DataSet, split: str, pictures: list[Picture]) -> dict:
         for labelled in picture.objects:
             box = [round(value, 3) for value in labelled.box]
             annotation = {
-                "id": len(annotations) + 1,
                 "image_id": number,
                 "category_id": data.categories[labelled.category],
                 "bbox": box,
@@ -203,18 +201,6 @@ def _as_coco(data: DataSet, split: str, pictures: list[Picture]) -> dict:
             if labelled.segmentation is not None:
                 annotation["segmentation"] = labelled.segmentation
             annotations.append(annotation)
-    listed = [{"id": data.categories[name], "name": name} for name in data.classes]
-    return {"info": info, "images": images, "annotations": annotations, "categories": listed}
-
-
-def _write(path: Path, data: dict) -> None:
-    """Write a COCO file, an entry on a line so that two of them can be compared."""
-    parts = []
-    for key, value in data.items():
-        text = json.dumps(value, ensure_ascii=False)
-        if isinstance(value, list):
-            entries = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in value)
-            text = f"[\n{entries}\n]"
-        parts.append(f"{json.dumps(key)}: {text}")
-    with written_whole(path) as temporary:
-        temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+    categories = [{"id": data.categories[name], "name": name} for name in data.classes]
+    info = {"description": f"{split}, from {data.form}", "root": str(data.root)}
+    write_coco(path, images, annotations, categories, info=info)
