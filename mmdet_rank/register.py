@@ -10,6 +10,7 @@ Raises:
 """
 
 import importlib
+import importlib.util
 import warnings
 
 import mmdet_rank._stack  # noqa: F401
@@ -28,3 +29,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="faster_coco_eval is not installed")
     for _part in PARTS:
         importlib.import_module(_part)
+
+if importlib.util.find_spec("mmseg") is not None:
+    # Losses alone, and of MMSegmentation only its registry; the rest is mmdet_rank.segmentation.
+    importlib.import_module("mmdet_rank.losses.pixel_loss")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
@@ -85,7 +86,10 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         with explained("--cfg-options do not fit the config"):
+            data_root = cfg.get("data_root")
             cfg.merge_from_dict(args.cfg_options)
+            if data_root and "data_root" in args.cfg_options:
+                move_data(cfg, data_root, str(cfg.data_root))
     refuse_old_keys(cfg, args.config)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -95,6 +99,35 @@ def load_config(args: argparse.Namespace) -> Config:
     if cfg.get("default_scope") is None:
         cfg.default_scope = "mmdet"
     return cfg
+
+
+def move_data(cfg: Config, old: str, new: str) -> None:
+    """Let data sets and metrics read from another folder than the config's ``data_root``.
+
+    A config copies its ``data_root`` into every path when it is read, so that setting it afterwards
+    would change nothing.
+
+    Args:
+        cfg: The config; paths of data loaders and evaluators that begin with ``old`` are changed.
+        old: The folder that they begin with.
+        new: The folder that takes its place.
+    """
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                node[key] = moved(value)
+        elif isinstance(node, (list, tuple)):
+            return type(node)(moved(value) for value in node)
+        elif isinstance(node, str) and node.startswith(old):
+            rest = node[len(old) :].lstrip("/")
+            return f"{new.rstrip('/')}/{rest}"
+        return node
+
+    for split in ("train", "val", "test"):
+        for kind in ("dataloader", "evaluator"):
+            if cfg.get(f"{split}_{kind}"):
+                cfg[f"{split}_{kind}"] = moved(cfg[f"{split}_{kind}"])
 
 
 def require(cfg: Config, keys: tuple[str, ...], name: str) -> None:

@@ -21,7 +21,7 @@ from mmdet_rank.cli.errors import UserError, explained, run_tool
 from mmdet_rank.cli.launch import end_processes, prepare_processes, warn_of_batch_size
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 
-EXACT_RESUME_HOOK = "IterationSeedHook"
+EXACT_RESUME_HOOK = "mmdet.IterationSeedHook"  # found from any scope
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +101,7 @@ def enable_amp(cfg: Config) -> None:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.loss_scale = "dynamic"
     else:
-        cfg.optim_wrapper.type = "BFloat16OptimWrapper"
+        cfg.optim_wrapper.type = "mmdet.BFloat16OptimWrapper"
         for key in ("loss_scale", "dtype", "use_fsdp"):
             cfg.optim_wrapper.pop(key, None)
 
@@ -174,7 +174,8 @@ def make_resumable(cfg: Config, cfg_options: dict) -> None:
         cfg_options: What the user set on the command line, which is left alone.
     """
     hooks = cfg.setdefault("custom_hooks", []) or []
-    if not any(hook.get("type") == EXACT_RESUME_HOOK for hook in hooks):
+    names = (EXACT_RESUME_HOOK, EXACT_RESUME_HOOK.partition(".")[2])
+    if not any(hook.get("type") in names for hook in hooks):
         cfg.custom_hooks = [*hooks, {"type": EXACT_RESUME_HOOK}]
 
     # Workers that outlive an epoch carry random states that no checkpoint has.

@@ -1,0 +1,5 @@
+_base_ = './hfm-unet-s_1xb16-1k_96x96.py'
+
+model = dict(
+    decode_head=dict(loss_decode=dict(_delete_=True, type='FocalMarginLoss', margin=0.0, gamma=0.0))
+)

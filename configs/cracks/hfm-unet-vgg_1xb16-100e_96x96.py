@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/cracks/unet-vgg.py',
+    '../_base_/cracks/masks_96x96.py',
+    '../_base_/cracks/schedule_100e.py',
+    '../_base_/cracks/runtime.py',
+]
+
+train_dataloader = dict(sampler=dict(type='DefaultSampler'))

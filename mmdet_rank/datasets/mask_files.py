@@ -1,0 +1,237 @@
+"""Folders of images and masks: which belong together, and what a mask file says.
+
+Needs NumPy, Pillow and, for ``.mat`` files, SciPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".mat", ".npy")
+NUM_NAMES = 5
+
+
+@dataclass(frozen=True)
+class MaskReader:
+    """How a file becomes a mask of 0 (background) and 1 (foreground).
+
+    Attributes:
+        threshold: Share of white, in (0, 1), from which a pixel is foreground; files whose largest
+            value is 1 have foreground wherever they are not 0.
+        field: Path of the array in a ``.mat`` file, struct fields divided by dots.
+        value: The one value that is foreground. Default: decided by ``threshold``.
+
+    Example:
+        >>> MaskReader(field="groundTruth.Segmentation", value=2).threshold
+        0.5
+    """
+
+    threshold: float = 0.5
+    field: str = "groundTruth.Segmentation"
+    value: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                f"Expected a mask threshold between 0 and 1 (a share of white), but got "
+                f"{self.threshold}; 0.5 for grey masks."
+            )
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Mask (H, W), uint8.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If the file is no mask.
+        """
+        values = _read_array(Path(path), self.field)
+        if self.value is not None:
+            return (values == self.value).astype(np.uint8)
+        if values.dtype == bool or values.max(initial=0) <= 1:
+            return (values > 0).astype(np.uint8)
+        white = _white(values)
+        if values.max() < white / 8:
+            raise ValueError(
+                f"Expected a mask of 0 and 1, or of 0 and {white}, in {path}, but its values are "
+                f"{_shown(np.unique(values))}; give mask_value, the value that is foreground."
+            )
+        return (values >= self.threshold * white).astype(np.uint8)
+
+    def greys(self, path: str | Path) -> np.ndarray:
+        """Values of a file that are neither background nor foreground for certain, sorted."""
+        values = np.unique(_read_array(Path(path), self.field))
+        if self.value is not None or values.max(initial=0) <= 1:
+            return values[:0]
+        return values[(values > 0) & (values < _white(values))]
+
+
+def find_pairs(
+    images: str | Path,
+    masks: str | Path,
+    image_suffix: str | None = None,
+    mask_suffix: str | None = None,
+) -> list[tuple[Path, Path]]:
+    """Images and their masks, by name, sub-folders included, sorted.
+
+    Args:
+        images: Folder of the images.
+        masks: Folder of the masks; it may be the same.
+        image_suffix: End of the images' names, such as ".jpg" or "_image.png". Default: that of
+            any image format.
+        mask_suffix: End of the masks' names, such as "_mask.png". Default: that of any image
+            format, ".mat" or ".npy".
+
+    Raises:
+        FileNotFoundError: If a folder, or the partner of a file, is missing, or there is no image.
+        ValueError: If two files have the same name but for the format, or one folder holds both
+            and the suffixes do not tell them apart.
+    """
+    images, masks = Path(images), Path(masks)
+    for kind, folder in (("images", images), ("masks", masks)):
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"Expected a folder of {kind}, but {folder} does not exist (looked from "
+                f"{Path.cwd()}); set data_root or data_prefix."
+            )
+    if images.resolve() == masks.resolve() and (not image_suffix or not mask_suffix):
+        raise ValueError(
+            f"Expected img_suffix and seg_map_suffix for {images}, which holds images and masks, "
+            "but at least one is missing; give both, such as '.jpg' and '.png'."
+        )
+    found_images = _by_name(images, image_suffix, IMAGE_SUFFIXES)
+    found_masks = _by_name(masks, mask_suffix, MASK_SUFFIXES)
+    if not found_images:
+        raise FileNotFoundError(
+            f"Expected images in {images}, but there is none whose name ends in "
+            f"{image_suffix or ', '.join(IMAGE_SUFFIXES)}; set data_prefix or img_suffix."
+        )
+    for kind, folder, has, others in (
+        ("a mask", masks, found_images, found_masks),
+        ("an image", images, found_masks, found_images),
+    ):
+        alone = sorted(str(has[name]) for name in has.keys() - others.keys())
+        if alone:
+            more = f" and {len(alone) - NUM_NAMES} more" if len(alone) > NUM_NAMES else ""
+            raise FileNotFoundError(
+                f"Expected {kind} in {folder} for every file of the other kind, but there is none "
+                f"for {', '.join(alone[:NUM_NAMES])}{more}; add them, or set seg_map_suffix."
+            )
+    return [(found_images[name], found_masks[name]) for name in sorted(found_images)]
+
+
+def check_sizes(image: Path, mask: Path, shape: tuple[int, int]) -> None:
+    """Refuse a mask that is not as large as its image.
+
+    Args:
+        image: The image.
+        mask: The mask's file.
+        shape: Height and width of the mask.
+
+    Raises:
+        ValueError: If the sizes differ, or the image cannot be read.
+    """
+    try:
+        with Image.open(image) as opened:
+            width, height = opened.size
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"Expected an image in {image}, but it cannot be read: {error}") from error
+    if (height, width) != tuple(shape):
+        raise ValueError(
+            f"Expected a mask of {width} x {height} pixels in {mask}, as large as {image}, but it "
+            f"has {shape[1]} x {shape[0]}; scale one of the two."
+        )
+
+
+def _by_name(folder: Path, suffix: str | None, formats: tuple[str, ...]) -> dict[str, Path]:
+    """Files of a folder by what their paths have before the suffix."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        name = path.relative_to(folder).as_posix()
+        if suffix is not None:
+            if not name.endswith(suffix):
+                continue
+            name = name[: -len(suffix)]
+        else:
+            if path.suffix.lower() not in formats:
+                continue
+            name = name[: -len(path.suffix)]
+        if name in found:
+            raise ValueError(
+                f"Expected one file of each name in {folder}, but got {found[name].name} and "
+                f"{path.name}; set img_suffix or seg_map_suffix."
+            )
+        found[name] = path
+    return found
+
+
+def _read_array(path: Path, field: str) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a mask, but {path} does not exist.")
+    try:
+        if path.suffix.lower() == ".mat":
+            values = _read_mat(path, field)
+        elif path.suffix.lower() == ".npy":
+            values = np.load(path, allow_pickle=False)
+        else:
+            with Image.open(path) as opened:
+                values = np.asarray(opened.convert("RGBA") if opened.mode == "PA" else opened)
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"Expected a mask in {path}, but it cannot be read: {error}") from error
+    if values.ndim == 3:
+        values = _one_channel(path, values)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Expected a mask of height x width in {path}, but got shape {values.shape} of "
+            f"{values.dtype}."
+        )
+    return values
+
+
+def _one_channel(path: Path, values: np.ndarray) -> np.ndarray:
+    """The grey values of a mask saved in colour; an alpha channel is left out."""
+    colours = values[..., : 3 if values.shape[2] in (3, 4) else 1]
+    if (colours != colours[..., :1]).any():
+        raise ValueError(
+            f"Expected a grey mask in {path}, but its colour channels differ; save it in grey."
+        )
+    return colours[..., 0]
+
+
+def _read_mat(path: Path, field: str) -> np.ndarray:
+    from scipy.io import loadmat
+
+    try:
+        node = loadmat(path, squeeze_me=True, struct_as_record=False)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f"Expected a MATLAB file of version 7 or older in {path}, but it cannot be read: "
+            f"{error}"
+        ) from error
+    for name in field.split("."):
+        inner = node.get(name) if isinstance(node, dict) else getattr(node, name, None)
+        if inner is None:
+            names = node if isinstance(node, dict) else getattr(node, "_fieldnames", ())
+            raise ValueError(
+                f"Expected {field} in {path}, but {name} is not among "
+                f"{', '.join(sorted(key for key in names if not key.startswith('_'))) or 'nothing'}"
+                "; set mat_field."
+            )
+        node = inner
+    return np.asarray(node)
+
+
+def _white(values: np.ndarray) -> float:
+    """The value of a pixel that is foreground for certain."""
+    return float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else float(values.max())
+
+
+def _shown(values: np.ndarray) -> str:
+    more = ", ..." if len(values) > NUM_NAMES else ""
+    return ", ".join(f"{value:g}" for value in values[:NUM_NAMES]) + more

@@ -1,0 +1,28 @@
+"""Segmentation by MMSegmentation: data, network, losses and metric of thin, rare foreground.
+
+In a config: ``custom_imports = dict(imports=["mmdet_rank.register", "mmdet_rank.segmentation"],
+allow_failed_imports=False)``. Needs the extra ``seg``.
+"""
+
+import mmdet_rank.register  # noqa: F401  (stands in for missing operators first)
+
+from ..losses.pixel_loss import PIXEL_LOSSES, PixelLoss, PixelRankingLoss
+from .augmentation import CrackAugmentation, SeededAlbu
+from .mask_folder import LoadMask, MaskFolderDataset
+from .pixel_metric import PixelMetric
+from .residual_unet import ResidualUNetHead, UNetEncoder
+from .smp_unet import SMPUNet
+
+__all__ = [
+    "PIXEL_LOSSES",
+    "CrackAugmentation",
+    "LoadMask",
+    "MaskFolderDataset",
+    "PixelLoss",
+    "PixelMetric",
+    "PixelRankingLoss",
+    "ResidualUNetHead",
+    "SMPUNet",
+    "SeededAlbu",
+    "UNetEncoder",
+]

@@ -1,0 +1,125 @@
+"""Folders of images and masks: layouts that are read, and mistakes that are told."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from mmdet_rank.datasets.mask_files import MaskReader, check_sizes, find_pairs
+
+
+def save(path, values, **kwargs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(values, dtype=np.uint8)).save(path, **kwargs)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b", "sub/c"):
+        save(tmp_path / "images" / f"{name}.jpg", np.zeros((4, 6, 3)))
+        save(tmp_path / "masks" / f"{name}.png", np.zeros((4, 6)))
+    return tmp_path
+
+
+def test_pairs_by_name(folder):
+    (folder / "images" / "notes.txt").write_text("not an image")
+    pairs = find_pairs(folder / "images", folder / "masks")
+    assert [(i.name, m.name) for i, m in pairs] == [
+        ("a.jpg", "a.png"),
+        ("b.jpg", "b.png"),
+        ("c.jpg", "c.png"),
+    ]
+
+
+def test_one_folder_with_suffixes(tmp_path):
+    for name in ("x", "y"):
+        save(tmp_path / f"{name}.jpg", np.zeros((4, 6, 3)))
+        save(tmp_path / f"{name}_mask.png", np.zeros((4, 6)))
+    pairs = find_pairs(tmp_path, tmp_path, ".jpg", "_mask.png")
+    assert [m.name for _, m in pairs] == ["x_mask.png", "y_mask.png"]
+    with pytest.raises(ValueError, match="img_suffix and seg_map_suffix"):
+        find_pairs(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [("masks/b.png", r"a mask in .*masks .*images/b\.jpg"), ("images/a.jpg", "an image in")],
+)
+def test_missing_partners(folder, gone, message):
+    (folder / gone).unlink()
+    with pytest.raises(FileNotFoundError, match=message):
+        find_pairs(folder / "images", folder / "masks")
+
+
+def test_missing_folders_and_images(folder):
+    with pytest.raises(FileNotFoundError, match=r"a folder of masks, but .*truth does not exist"):
+        find_pairs(folder / "images", folder / "truth")
+    (folder / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"images in .*empty, but there is none"):
+        find_pairs(folder / "empty", folder / "masks")
+    save(folder / "images" / "a.png", np.zeros((4, 6, 3)))
+    with pytest.raises(ValueError, match=r"one file of each name .* a\.jpg and a\.png"):
+        find_pairs(folder / "images", folder / "masks")
+
+
+def test_values(tmp_path):
+    read = MaskReader().read
+    grey = save(tmp_path / "grey.png", [[0, 100, 127, 128, 255]])
+    assert read(grey).tolist() == [[0, 0, 0, 1, 1]]
+    assert MaskReader(threshold=0.25).read(grey).tolist() == [[0, 1, 1, 1, 1]]
+    assert MaskReader().greys(grey).tolist() == [100, 127, 128]
+    ones = save(tmp_path / "ones.png", [[0, 1, 1]])
+    assert read(ones).tolist() == [[0, 1, 1]]
+    assert MaskReader().greys(ones).size == 0
+    classes = save(tmp_path / "classes.png", [[0, 1, 2, 3]])
+    assert MaskReader(value=2).read(classes).tolist() == [[0, 0, 1, 0]]
+    with pytest.raises(ValueError, match=r"classes\.png, but its values are 0, 1, 2, 3; give"):
+        read(classes)
+    for name, values in (("empty", [[0, 0]]), ("full", [[255, 255]])):
+        assert read(save(tmp_path / f"{name}.png", values)).tolist() == [[name == "full"] * 2]
+    bilevel = tmp_path / "bilevel.png"
+    Image.fromarray(np.array([[True, False]])).save(bilevel)
+    assert read(bilevel).tolist() == [[1, 0]]
+    np.save(tmp_path / "probs.npy", np.array([[0.1, 0.6, 1.0]]))
+    assert read(tmp_path / "probs.npy").dtype == np.uint8
+
+
+def test_colour_masks(tmp_path):
+    grey = np.array([[0, 255]])[..., None]
+    rgba = np.concatenate([grey, grey, grey, np.full_like(grey, 7)], axis=2)
+    assert MaskReader().read(save(tmp_path / "rgba.png", rgba)).tolist() == [[0, 1]]
+    red = np.concatenate([grey, 0 * grey, 0 * grey], axis=2)
+    with pytest.raises(ValueError, match=r"grey mask in .*red\.png, but its colour channels"):
+        MaskReader().read(save(tmp_path / "red.png", red))
+
+
+def test_mat(tmp_path):
+    labels = np.array([[1, 2], [2, 3]], dtype=np.uint8)
+    path = tmp_path / "001.mat"
+    savemat(path, {"groundTruth": {"Segmentation": labels, "Boundaries": labels}})
+    assert MaskReader(value=2).read(path).tolist() == [[0, 1], [1, 0]]
+    plain = tmp_path / "plain.mat"
+    savemat(plain, {"mask": labels > 1})
+    assert MaskReader(field="mask").read(plain).tolist() == [[0, 1], [1, 1]]
+    with pytest.raises(ValueError, match=r"groundTruth\.Edges in .*001\.mat, but Edges is not"):
+        MaskReader(field="groundTruth.Edges").read(path)
+    (tmp_path / "broken.mat").write_bytes(b"MATLAB" * 40)
+    with pytest.raises(ValueError, match=r"broken\.mat"):
+        MaskReader().read(tmp_path / "broken.mat")
+
+
+def test_sizes_and_broken_files(tmp_path):
+    image, mask = save(tmp_path / "i.jpg", np.zeros((4, 6, 3))), tmp_path / "m.png"
+    check_sizes(image, mask, (4, 6))
+    with pytest.raises(ValueError, match=r"6 x 4 pixels in .*m\.png, .* but it has 4 x 6"):
+        check_sizes(image, mask, (6, 4))
+    mask.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"a mask in .*m\.png, but it cannot be read"):
+        MaskReader().read(mask)
+    with pytest.raises(ValueError, match=r"an image in .*m\.png, but it cannot be read"):
+        check_sizes(mask, mask, (4, 6))
+    with pytest.raises(FileNotFoundError, match="a mask, but"):
+        MaskReader().read(tmp_path / "none.png")
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        MaskReader(threshold=128)

@@ -1,0 +1,222 @@
+"""Data set, network and metric of cracks: built by config, trained by the tool."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from crack_folder import make_folder
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from PIL import Image
+
+import mmdet_rank.segmentation  # noqa: F401
+from mmdet_rank.cli import test as test_tool
+from mmdet_rank.cli import train as train_tool
+from mmdet_rank.cli.config import move_data
+from mmdet_rank.segmentation.augmentation import FIGURE_2
+
+CONFIGS = sorted(Path("configs/cracks").glob("hfm-*.py"))
+TINY = dict(
+    model=dict(
+        backbone=dict(base_channels=4),
+        decode_head=dict(in_channels=[4, 8, 16, 32, 64], decoder_channels=[4, 8, 16, 32]),
+    ),
+    train_cfg=dict(max_iters=4, val_interval=4),
+    train_dataloader=dict(batch_size=2, num_workers=0, persistent_workers=False),
+    val_dataloader=dict(num_workers=0, persistent_workers=False),
+    test_dataloader=dict(num_workers=0, persistent_workers=False),
+    default_hooks=dict(checkpoint=dict(interval=2), logger=dict(interval=1)),
+)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope("mmseg")
+    yield
+    init_default_scope("mmdet")
+
+
+def build_dataset(root, **options):
+    return DATASETS.build(dict(type="MaskFolderDataset", data_root=str(root), **options))
+
+
+def tiny_config(tmp_path, name="hfm-unet-s_1xb16-1k_96x96"):
+    cfg = Config.fromfile(f"configs/cracks/{name}.py")
+    cfg.merge_from_dict(TINY)
+    path = tmp_path / f"{name}.py"
+    cfg.dump(path)
+    return str(path)
+
+
+def scalars(work_dir):
+    """The lines of a run's log file, of all its starts."""
+    lines = []
+    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
+        lines += [json.loads(line) for line in path.read_text().splitlines()]
+    return lines
+
+
+def test_splits_share_the_images_out(tmp_path):
+    root = make_folder(tmp_path / "data", number=10)
+    train, val = (
+        {info["img_path"] for info in build_dataset(root, split=split)}
+        for split in ("train", "val")
+    )
+    assert len(train) == 8
+    assert len(val) == 2
+    assert not train & val
+    again = {info["img_path"] for info in build_dataset(root, split="train")}
+    assert again == train
+    other = {info["img_path"] for info in build_dataset(root, split="train", split_seed=1)}
+    assert other != train
+    assert len(build_dataset(root)) == 10
+    for options, message in (
+        (dict(split="test"), "split 'train', 'val' or 'all'"),
+        (dict(train_share=1.5), "train_share between 0 and 1"),
+        (dict(split="val", train_share=0.99), "images for split='val'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            build_dataset(root, **options)
+
+
+def test_masks_are_checked_before_training(tmp_path, caplog):
+    root = make_folder(tmp_path / "data", number=3)
+    Image.new("L", (40, 48), 0).save(root / "masks" / "0.png")  # empty
+    Image.new("L", (40, 48), 255).save(root / "masks" / "1.png")  # all foreground
+    sample = build_dataset(root, pipeline=[dict(type="LoadMask")])[1]
+    assert sample["gt_seg_map"].min() == 1
+    Image.new("L", (40, 48), 90).save(root / "masks" / "2.png")
+    with caplog.at_level(logging.WARNING, logger="mmengine"):
+        build_dataset(root)
+    Image.new("L", (48, 40), 0).save(root / "masks" / "2.png")
+    with pytest.raises(ValueError, match=r"40 x 48 pixels in .*2\.png"):
+        build_dataset(root)
+    assert len(build_dataset(root, check_masks=False)) == 3
+
+
+def test_pipeline_of_the_config(tmp_path):
+    root = make_folder(tmp_path / "data")
+    cfg = Config.fromfile("configs/cracks/hfm-unet-s_1xb16-1k_96x96.py")
+    move_data(cfg, cfg.data_root, str(root))
+    train, val = (DATASETS.build(cfg[f"{name}_dataloader"].dataset) for name in ("train", "val"))
+    np.random.seed(3)  # noqa: NPY002
+    first = train[0]
+    assert first["inputs"].shape == (3, 96, 96)
+    mask = first["data_samples"].gt_sem_seg.data
+    assert mask.shape == (1, 96, 96)
+    assert mask.unique().tolist() == [0, 1]
+    np.random.seed(3)  # noqa: NPY002
+    again = train[0]
+    assert torch.equal(again["inputs"], first["inputs"])
+    assert torch.equal(again["data_samples"].gt_sem_seg.data, mask)
+    assert not torch.equal(train[0]["inputs"], first["inputs"])
+    assert val[0]["data_samples"].gt_sem_seg.data.shape == (1, 48, 40)
+
+
+def test_augmentation_moves_the_mask_with_the_image():
+    geometry = TRANSFORMS.build(dict(type="CrackAugmentation", transforms=FIGURE_2[:2]))
+    np.random.seed(0)  # noqa: NPY002
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    seen = set()
+    for _ in range(100):
+        out = geometry(dict(img=image.copy(), gt_seg_map=image[..., 0].copy()))
+        assert (out["img"][..., 0] == out["gt_seg_map"]).all()
+        seen.add(out["gt_seg_map"].tobytes())
+    assert len(seen) == 8  # all turns and reflections
+
+
+def test_every_config_builds_its_loss():
+    for path in sorted(Path("configs/cracks").glob("*.py")):
+        head = Config.fromfile(path).model.decode_head
+        loss = MODELS.build(head.loss_decode)
+        assert loss.loss_name.startswith("loss_")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_predicts_at_the_size_of_the_image(path):
+    model = MODELS.build(Config.fromfile(path).model).eval()
+    with torch.no_grad():
+        assert model(torch.rand(1, 3, 64, 96)).shape == (1, 1, 64, 96)
+
+
+def test_decoder_has_levels_for_all_features():
+    with pytest.raises(ValueError, match="at least 2 decoder_channels for 3 feature maps"):
+        MODELS.build(
+            dict(type="ResidualUNetHead", in_channels=[4, 8, 16], decoder_channels=[4],
+                 num_classes=2, out_channels=1, threshold=0.5)
+        )  # fmt: skip
+
+
+def test_metric_of_one_and_of_two_channels():
+    gen = torch.Generator().manual_seed(0)
+    label = (torch.rand(1, 12, 9, generator=gen) < 0.3).long()
+    label[0, 0] = 255
+    logits = torch.randn(2, 12, 9, generator=gen)
+    difference = logits[1:] - logits[:1]
+    figures = []
+    for scores in (difference.sigmoid(), logits):
+        metric = METRICS.build(dict(type="PixelMetric"))
+        sample = dict(
+            gt_sem_seg=dict(data=label),
+            pred_sem_seg=dict(data=(difference > 0).long()),
+            seg_logits=dict(data=scores),
+        )
+        metric.process({}, [sample, sample])
+        figures.append(metric.evaluate(2))
+    assert figures[0] == pytest.approx(figures[1])
+    kept = label != 255
+    pred, true = (difference > 0)[kept], label[kept] == 1
+    iou = (pred & true).sum() / (pred | true).sum()
+    assert figures[0]["pixels/IoU"] == pytest.approx(iou.item())
+
+
+def test_training_resumes_exactly_and_tests(tmp_path):
+    root = make_folder(tmp_path / "data")
+    config = tiny_config(tmp_path, "rs-unet-s_1xb16-1k_96x96")
+    move = ["--cfg-options", f"data_root={root}"]
+    whole, rest = tmp_path / "whole", tmp_path / "rest"
+    assert train_tool.main([config, "--work-dir", str(whole), *move]) == 0
+    middle = str(whole / "iter_2.pth")
+    assert train_tool.main([config, "--work-dir", str(rest), "--resume", middle, *move]) == 0
+    models = [
+        torch.load(folder / "iter_4.pth", weights_only=False)["state_dict"]
+        for folder in (whole, rest)
+    ]
+    assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+    validated = [line for line in scalars(whole) if "pixels/IoU" in line][-1]
+    figures = test_tool.evaluate(
+        [config, str(whole / "iter_4.pth"), "--work-dir", str(tmp_path / "test"), *move]
+    )
+    assert figures["pixels/AP"] == pytest.approx(validated["pixels/AP"], abs=1e-6)
+
+
+def test_data_without_foreground_trains_to_zeros(tmp_path):
+    root = make_folder(tmp_path / "data", number=4, width=0)
+    config = tiny_config(tmp_path)
+    work_dir = tmp_path / "run"
+    arguments = ["--work-dir", str(work_dir), "--amp", "--cfg-options", f"data_root={root}"]
+    assert train_tool.main([config, *arguments]) == 0
+    lines = scalars(work_dir)
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == 4
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+    figures = [line for line in lines if "pixels/IoU" in line]
+    assert figures[-1]["pixels/IoU"] == 0
+
+
+def test_a_mistake_is_one_sentence(tmp_path, capsys):
+    root = make_folder(tmp_path / "data")
+    (root / "masks" / "3.png").unlink()
+    config = tiny_config(tmp_path)
+    arguments = ["--work-dir", str(tmp_path / "run"), "--cfg-options", f"data_root={root}"]
+    assert train_tool.main([config, *arguments]) == 1
+    message = capsys.readouterr().err
+    assert "Expected a mask in" in message
+    assert "3.jpg" in message
+    assert "Traceback" not in message
