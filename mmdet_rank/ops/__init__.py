@@ -5,14 +5,15 @@ The three ranking losses of the thesis share one primitive (``KnotTable``) and o
 score-based losses that they are compared and combined with.
 """
 
-from .average_lrp import average_lrp_loss
-from .average_precision import average_precision_loss
+from .alrp import average_lrp_loss
+from .ap import average_precision_loss
 from .dice import bce_dice_loss, squared_dice_loss
 from .focal_margin import focal_margin_loss
 from .hybrid_focal_margin import hybrid_focal_margin_loss
 from .identity_update import attach_gradient, identity_update
 from .mean_iou import mean_iou_loss
 from .rank_sort import rank_sort_loss
+from .ranking import unit_step
 from .ranking_weights import ranking_weights
 from .reg import (
     class_distances,
@@ -21,7 +22,6 @@ from .reg import (
     refined_generalized_focal_loss,
     spatial_refinement,
 )
-from .step import unit_step
 from .tversky import focal_tversky_loss, tversky_index
 from .unified_focal import unified_focal_loss
 

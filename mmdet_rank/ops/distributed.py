@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .histogram import Histogram
+from .knots import Histogram
 
 
 def world_size() -> int:

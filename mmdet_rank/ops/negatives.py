@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .histogram import Histogram
-from .knots import KnotTable
+from .knots import Histogram, KnotTable
+from .roles import Roles
 
 # Examples per step on a CPU: the temporaries of one step stay in its cache, bounded memory is what
 # lets 20 million logits through, and torch starts no threads for so few, which on a machine in use
@@ -14,21 +14,12 @@ from .knots import KnotTable
 _CHUNK = 1 << 15
 
 
-def locate_negatives(logits: Tensor, targets: Tensor, table: KnotTable) -> LocatedNegatives:
-    """The negatives of a batch among the knots of its positives, by kernels where there are."""
-    if table.uses_kernels:
-        from .kernels.negatives import CountedNegatives
-
-        return CountedNegatives(logits, targets, table)
-    return LocatedNegatives(logits, targets, table)
-
-
 class LocatedNegatives:
     """The negatives of a batch in the intervals between the knots of its positives.
 
     Args:
         logits: (N,) any floating dtype.
-        targets: (N,) as the losses take them; those with 0 are negatives.
+        roles: Which of them are negatives.
         table: Knots of the positives.
 
     Attributes:
@@ -36,17 +27,16 @@ class LocatedNegatives:
             holds no trustworthy count: nothing ever reads it.
     """
 
-    def __init__(self, logits: Tensor, targets: Tensor, table: KnotTable) -> None:
+    def __init__(self, logits: Tensor, roles: Roles, table: KnotTable) -> None:
         on_cpu = logits.device.type == "cpu"
         self._step = _CHUNK if on_cpu else max(logits.numel(), 1)
         counts = torch.zeros(table.num_intervals, dtype=torch.int64, device=logits.device)
         offsets = torch.zeros(table.num_intervals, dtype=table.scores.dtype, device=logits.device)
         self._chunks = []
-        for chunk, chunk_targets in zip(
-            logits.split(self._step), targets.split(self._step), strict=True
-        ):
+        others = self._others(roles, logits.numel())
+        for chunk, places in zip(logits.split(self._step), others, strict=True):
             chunk = chunk.to(table.knots.dtype)
-            kept = (chunk_targets == 0) & (chunk >= table.knots[0])
+            kept = (chunk >= table.knots[0]).index_fill_(0, places, False)
             place = None
             # What lies below all knots, most of a trained model's negatives, is dropped at once,
             # unless it is too little; other devices would make the host wait for its number.
@@ -64,12 +54,20 @@ class LocatedNegatives:
             self._chunks.append((place, interval, distance))
         self.histogram = Histogram(counts, offsets)
 
-    def spread(self, logits: Tensor, targets: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
+    def _others(self, roles: Roles, size: int) -> list[Tensor]:
+        """By chunk, where in it those are that are no negatives."""
+        if size <= self._step:
+            return [roles.others]
+        begins = torch.arange(self._step, size, self._step)
+        borders = torch.searchsorted(roles.others, begins).tolist()
+        parts = roles.others.tensor_split(borders)
+        return [part - self._step * chunk for chunk, part in enumerate(parts)]
+
+    def spread(self, logits: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
         """``x -> sum_i w_i H(x - s_i)`` at every negative, 0 elsewhere.
 
         Args:
             logits: (N,) as they were given before; their dtype is the result's.
-            targets: (N,) as they were given before.
             values: (K + 1,) from ``KnotTable.spread``.
             slopes: (K + 1,) likewise.
         """

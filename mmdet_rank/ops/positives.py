@@ -1,6 +1,7 @@
 """Sums of the smoothed step over the positives, all of them or those with smaller labels.
 
-On positives sorted by logit, those to be counted are one range of places, and prefix sums give
+For some hundred positives one P x P matrix of steps holds every sum that a loss asks for. For more:
+on positives sorted by logit, those to be counted are one range of places, and prefix sums give
 their number and the sum of their logits. The sorting error of RS Loss asks further for a smaller
 *label*. A wavelet matrix over the labels' ranks answers "which of these places have a rank below
 b" by walking down the digits of b, one table of prefix sums per digit: time O(P log P), memory
@@ -9,21 +10,84 @@ O(P), no P x P pairs, exact.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
-from .kernels import use_kernels
+#: Up to so many positives the matrix is faster.
+MOST_IN_A_MATRIX = 512
 
 # Bits of a label's rank that one step of the walk decides. More bits: fewer but larger steps.
 _BITS = 3
+
+
+class PairSums:
+    """Sums over pairs of positives: the sums of thesis Eq. 6.6, 8.4 and 8.6 and their adjoints.
+
+    Args:
+        scores: (P,) logits, wide floats.
+        delta: Half width of the step, at least 0.
+        labels: (P,) compared exactly, where sums over smaller labels are asked for.
+
+    Example:
+        >>> pairs = PairSums(torch.tensor([2.0, 1.0, 0.0]), 0.5, torch.tensor([0.2, 0.1, 0.9]))
+        >>> pairs.outranking(torch.ones(1, 3))
+        tensor([[0.5000, 1.5000, 2.5000]])
+        >>> pairs.outranking_lower(torch.ones(1, 3))
+        tensor([[0., 0., 2.]])
+        >>> pairs.outranked_higher(torch.ones(1, 3))
+        tensor([[1., 1., 0.]])
+    """
+
+    def __init__(self, scores: Tensor, delta: float, labels: Tensor | None = None) -> None:
+        self.scores = scores
+        self.delta = delta
+        self.labels = labels
+        self._small = scores.numel() <= MOST_IN_A_MATRIX
+
+    def outranking(self, weights: Tensor) -> Tensor:
+        """``sum_j w_j H(s_j - s_i)``, i itself included, for each row of weights (R, P)."""
+        if self._small:
+            return weights @ self._steps
+        return sums_over_positives(self.scores, weights, self.delta)
+
+    def outranked(self, weights: Tensor) -> Tensor:
+        """``sum_i w_i H(s_j - s_i)`` for each j and each row of weights (R, P)."""
+        if self._small:
+            return weights @ self._steps.T
+        return sums_over_positives(-self.scores, weights, self.delta)
+
+    def outranking_lower(self, weights: Tensor) -> Tensor:
+        """``outranking``, but only over the j with ``y_j < y_i``."""
+        if self._small:
+            return weights @ self._steps_of_lower
+        return sums_over_positives(self.scores, weights, self.delta, self.labels)
+
+    def outranked_higher(self, weights: Tensor) -> Tensor:
+        """``outranked``, but only over the i with ``y_i > y_j``."""
+        if self._small:
+            return weights @ self._steps_of_lower.T
+        # The same sums with the signs of logits and labels turned.
+        return sums_over_positives(-self.scores, weights, self.delta, -self.labels)
+
+    @functools.cached_property
+    def _steps(self) -> Tensor:
+        """(P, P), H(s_j - s_i) in row j and column i."""
+        difference = self.scores[:, None] - self.scores[None, :]
+        if self.delta == 0:
+            return (difference >= 0).to(difference.dtype)
+        return difference.mul_(1 / (2 * self.delta)).add_(0.5).clamp_(0, 1)
+
+    @functools.cached_property
+    def _steps_of_lower(self) -> Tensor:
+        return self._steps * (self.labels[:, None] < self.labels[None, :])
 
 
 def sums_over_positives(
     scores: Tensor, weights: Tensor, delta: float, labels: Tensor | None = None
 ) -> Tensor:
     """``sum_j w_j H(s_j - s_i)``, with labels only over the j with ``y_j < y_i``.
-
-    These are the sums of thesis Eq. 6.6, 8.4 and 8.6.
 
     Args:
         scores: (P,) logits, wide floats.
@@ -36,15 +100,9 @@ def sums_over_positives(
 
     Example:
         >>> scores, labels = torch.tensor([2.0, 1.0, 0.0]), torch.tensor([0.2, 0.1, 0.9])
-        >>> sums_over_positives(scores, torch.ones(1, 3), 0.5)
-        tensor([[0.5000, 1.5000, 2.5000]])
         >>> sums_over_positives(scores, torch.ones(1, 3), 0.5, labels)
         tensor([[0., 0., 2.]])
     """
-    if use_kernels(scores.device, scores.numel()):
-        from .kernels import sums
-
-        return sums.sums_over_positives(scores, weights, delta, labels)
     # All in the order of the logits, in which also the searches for the borders are cheap.
     scores, order = scores.sort()
     weights = weights.index_select(1, order)

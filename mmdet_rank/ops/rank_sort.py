@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .eager import run_eagerly
-from .positives import sums_over_positives
-from .ranking import Ranking, rank_examples, zero_loss
-from .validation import check_inputs
+from .ranking import Blame, Ranking, rank_examples, run_eagerly, zero_loss
+from .roles import read_roles
 
 
+@run_eagerly
 def rank_sort_loss(
     logits: Tensor,
-    targets: Tensor,
+    targets: Tensor | None = None,
     *,
+    positives: Tensor | None = None,
+    labels: Tensor | None = None,
+    ignored: Tensor | None = None,
     delta: float = 0.5,
     sync: bool = False,
     check_finite: bool = False,
@@ -34,6 +36,11 @@ def rank_sort_loss(
         logits: (N,) classification logits (not probabilities), any floating dtype and device.
         targets: (N,) above 0: positive, its continuous label, at most 1 (its IoU, say); 0:
             negative; below 0: ignored.
+        positives: In place of targets: (P,) int64 places of the positives in ``logits``, none
+            twice. Saves the search for them, for which the host waits for a GPU. Ascending ones
+            give what targets give, bit for bit.
+        labels: (P,) the continuous label of each. Default: 1.
+        ignored: (I,) int64 places of the ignored; all others are negatives.
         delta: Half width of the smoothed step, in units of the logits; 0 is the hard step.
         sync: Rank over the examples of all processes of the default group; gradients are scaled
             so that their mean over the processes is that of the whole batch.
@@ -44,8 +51,9 @@ def rank_sort_loss(
         to the graph also when there is no positive; then 0.
 
     Raises:
-        TypeError: If an input is no tensor or the logits are no floats.
-        ValueError: If shapes or devices differ or ``delta`` is negative.
+        TypeError: If an input is no tensor, the logits are no floats or places no int64.
+        ValueError: If shapes or devices differ, targets and positives are both or neither given,
+            ``delta`` is negative, or (on a CPU) a place is out of range or given twice.
 
     Example:
         A positive with label 0.9 below a negative, and one with 0.6 above both:
@@ -58,41 +66,33 @@ def rank_sort_loss(
         >>> [round(g, 4) for g in logits.grad.tolist()]
         [0.075, 0.1667, -0.2417]
     """
-    check_inputs(logits, targets, delta, check_finite)
-    return _rank_sort_loss(logits, targets, delta, sync)
-
-
-@run_eagerly
-def _rank_sort_loss(
-    logits: Tensor, targets: Tensor, delta: float, sync: bool
-) -> tuple[Tensor, Tensor]:
-    ranking = rank_examples(logits, targets, delta, sync=sync)
+    roles = read_roles(logits, targets, positives, labels, ignored, delta, check_finite)
+    ranking = rank_examples(logits, roles, delta, sync=sync)
     if ranking is None:
         return zero_loss(logits), zero_loss(logits)
-    with torch.no_grad():
-        labels = ranking.features[0]
-        rank_among_positives, loss_sum = ranking.sum_over_positives(1 - labels)
-        rank = rank_among_positives + ranking.false_positives
-        # l_R(i) p_R(j|i) = H(x_ij) / rank(i)
-        shares = torch.where(ranking.outranked, 1 / rank, 0.0)
-        sorting_error, sorting_gradient = _sorting_error(
-            ranking, labels, rank_among_positives, loss_sum
-        )
-        values = torch.stack([ranking.false_positives / rank, sorting_error]).mean(1)
-        positives = torch.stack([-shares * ranking.false_positives, sorting_gradient])
-        shares = torch.stack([shares, torch.zeros_like(shares)])
-    return ranking.attach(
-        logits, targets, values, positives / ranking.num_positives, shares / ranking.num_positives
+    return ranking.attach(logits, ranking.blame("rank_sort", _blame))
+
+
+def _blame(ranking: Ranking) -> Blame:
+    labels, false_positives = ranking.features[0], ranking.false_positives
+    rank_among_positives, loss_sum = ranking.sum_over_positives(1 - labels)
+    rank = rank_among_positives + false_positives
+    # l_R(i) p_R(j|i) = H(x_ij) / rank(i)  (Eq. 8.7)
+    shares = torch.where(ranking.outranked, 1 / rank, 0.0)
+    sorting_error, sorting_gradient = _sorting_error(ranking, rank_among_positives, loss_sum)
+    positives = torch.stack([-shares * false_positives, sorting_gradient])
+    return Blame(
+        values=((false_positives / rank).mean(), sorting_error.mean()),
+        positives=positives / ranking.num_positives,
+        shares=shares / ranking.num_positives,
     )
 
 
-def _sorting_error(
-    ranking: Ranking, labels: Tensor, rank: Tensor, loss_sum: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Sorting error l_S(i) - l*_S(i) of each positive, and the gradient of its sum."""
-    scores, delta = ranking.scores, ranking.table.delta
+def _sorting_error(ranking: Ranking, rank: Tensor, loss_sum: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorting error l_S(i) - l*_S(i) of each positive (Eq. 8.5), and the gradient of its sum."""
+    labels = ranking.features[0]
     rows = torch.stack([torch.ones_like(labels), 1 - labels])
-    missorted, missorted_loss = sums_over_positives(scores, rows, delta, labels)
+    missorted, missorted_loss = ranking.pairs.outranking_lower(rows)
     target_rank = rank - missorted  # at least H(0): nobody's label is above its own
     target_loss = loss_sum - missorted_loss
     error = loss_sum / rank - target_loss / target_rank
@@ -100,7 +100,6 @@ def _sorting_error(
     blamed = missorted > torch.finfo(missorted.dtype).eps * rank
     error = torch.where(blamed, error.clamp(min=0), 0.0)
     shares = torch.where(blamed, error / missorted, 0.0)
-    # Demotion of j sums over the i with larger labels and smaller logits: the same sums with
-    # the signs of logits and labels turned.
-    demoted = sums_over_positives(-scores, shares[None], delta, -labels)[0]
+    # What j is demoted by comes from the i with larger labels and smaller logits (Eq. 8.8).
+    demoted = ranking.pairs.outranked_higher(shares[None])[0]
     return error, demoted - error

@@ -1,11 +1,18 @@
 """Properties that all ranking losses share."""
 
+from functools import partial
+
 import pytest
 import torch
 from dense_losses import dense_average_lrp, dense_average_precision, dense_rank_sort
 from ranking_cases import assert_close, draw
 
-from mmdet_rank.ops import average_lrp_loss, average_precision_loss, rank_sort_loss
+from mmdet_rank.ops import (
+    average_lrp_loss,
+    average_precision_loss,
+    rank_sort_loss,
+    ranking_weights,
+)
 
 
 def rank_sort(logits, targets, loc_errors, **options):
@@ -164,6 +171,60 @@ def test_infinite_logits(loss):
         loss(logits, targets, torch.tensor([0.5]), check_finite=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_places_give_what_targets_give(dtype):
+    for seed in range(60):
+        logits, targets, errors, delta = draw(seed, dtype)
+        index, ignored = ((mask).nonzero().squeeze(1) for mask in (targets > 0, targets < 0))
+        places = dict(positives=index, ignored=ignored)
+        for dense, sparse in (
+            (rank_sort_loss, partial(rank_sort_loss, labels=targets[index])),
+            (average_lrp_loss, partial(average_lrp_loss, loc_errors=errors)),
+            (average_precision_loss, average_precision_loss),
+        ):
+            leaf = logits.clone().requires_grad_()
+            extra = (errors,) if dense is average_lrp_loss else ()
+            expected = dense(leaf, targets, *extra, delta=delta)
+            actual = sparse(leaf, **places, delta=delta)
+            if isinstance(actual, torch.Tensor):
+                expected, actual = (expected,), (actual,)
+            for a, b in zip(actual, expected, strict=True):
+                assert torch.equal(a, b)
+                if a.requires_grad:
+                    gradients = [torch.autograd.grad(x, leaf, retain_graph=True)[0] for x in (a, b)]
+                    assert torch.equal(*gradients)
+        weights = ranking_weights(logits, **places, delta=delta)
+        assert torch.equal(weights, ranking_weights(logits, targets, delta=delta))
+
+
+def test_places_in_any_order_and_labels_by_default():
+    logits, targets, _, delta = draw(5, torch.float64)
+    index = (targets > 0).nonzero().squeeze(1).flip(0)
+    ranking, sorting = rank_sort_loss(logits, positives=index, labels=targets[index], delta=delta)
+    expected = rank_sort_loss(logits, targets.clamp(min=0), delta=delta)
+    torch.testing.assert_close((ranking, sorting), expected)
+    assert rank_sort_loss(logits, positives=index)[1].item() == 0
+
+
+def test_wrong_places():
+    logits = torch.zeros(4)
+    first = torch.tensor([0])
+    for options, error, match in (
+        ({}, ValueError, "either targets or positives, but got none"),
+        (dict(targets=logits, positives=first), ValueError, "but got both"),
+        (dict(targets=logits, ignored=first), ValueError, "labels and ignored only with positives"),
+        (dict(positives=[0]), TypeError, "positives to be a tensor, but got list"),
+        (dict(positives=first.int()), TypeError, "int64 places, but got torch.int32"),
+        (dict(positives=first[None]), ValueError, r"1-D positives, but got shape \(1, 1\)"),
+        (dict(positives=first, ignored=first), ValueError, "no place twice"),
+        (dict(positives=first - 1), ValueError, "within 0 and 3, but got -1"),
+        (dict(positives=first, ignored=first + 4), ValueError, "within 0 and 3, but got 4"),
+        (dict(positives=first, labels=torch.ones(2)), ValueError, r"one label per positive \(1\)"),
+    ):
+        with pytest.raises(error, match=match):
+            rank_sort_loss(logits, **options)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_wrong_inputs(loss):
     error = torch.tensor([0.5])
@@ -179,7 +240,7 @@ def test_wrong_inputs(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_chunks_and_wide_ranges(loss, monkeypatch):
-    from mmdet_rank.ops import negatives
+    from mmdet_rank.ops import negatives, positives
 
     gen = torch.Generator().manual_seed(1)
     logits = torch.randn(3000, generator=gen, dtype=torch.float64) * 50
@@ -187,5 +248,6 @@ def test_chunks_and_wide_ranges(loss, monkeypatch):
     targets[::100] = torch.rand(30, generator=gen, dtype=torch.float64)
     errors = torch.rand(30, generator=gen, dtype=torch.float64)
     monkeypatch.setattr(negatives, "_CHUNK", 7)
+    monkeypatch.setattr(positives, "MOST_IN_A_MATRIX", 0)
     _, grad = value_and_grad(loss, logits, targets, errors, delta=0.5)
     assert_close(grad, DENSE[loss](logits, targets, errors, 0.5), torch.float64)

@@ -11,11 +11,18 @@ import torch
 from dense_losses import dense_average_lrp, dense_average_precision, dense_rank_sort
 from ranking_cases import assert_close, draw
 
-from mmdet_rank.ops import average_lrp_loss, average_precision_loss, rank_sort_loss, unit_step
+from mmdet_rank.ops import (
+    average_lrp_loss,
+    average_precision_loss,
+    rank_sort_loss,
+    ranking_weights,
+    unit_step,
+)
 from mmdet_rank.ops.kernels import use_kernels
 from mmdet_rank.ops.knots import KnotTable
-from mmdet_rank.ops.negatives import LocatedNegatives, locate_negatives
-from mmdet_rank.ops.positives import sums_over_positives
+from mmdet_rank.ops.negatives import LocatedNegatives
+from mmdet_rank.ops.ranking import Blame, rank_examples
+from mmdet_rank.ops.roles import read_roles
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 if INTERPRETED:
@@ -25,18 +32,27 @@ elif torch.cuda.is_available():
     pytestmark = pytest.mark.cuda
 else:
     pytest.skip("no CUDA device, and the interpreter is not on", allow_module_level=True)
-CASES = 20 if INTERPRETED else 1000
+CASES = 10 if INTERPRETED else 1000
 
 
 def gradient_of(loss, logits):
     return torch.autograd.grad(loss, logits, retain_graph=True)[0].cpu()
 
 
+def rank(logits, targets, delta):
+    roles = read_roles(logits, targets, None, None, None, delta, check_finite=False)
+    return rank_examples(logits, roles, delta)
+
+
+def dense_and_sparse(logits, targets):
+    """Options of a loss that say the same, by name."""
+    index, ignored = ((mask).nonzero().squeeze(1) for mask in (targets > 0, targets < 0))
+    return [dict(targets=targets), dict(positives=index, ignored=ignored)]
+
+
 def test_the_kernels_do_the_work():
     assert use_kernels(device, 10)
-    table = KnotTable(torch.zeros(1, device=device, dtype=torch.float64), 0.5, torch.float32)
-    logits = torch.zeros(1, device=device)
-    assert not isinstance(locate_negatives(logits, logits, table), LocatedNegatives)
+    assert rank(torch.zeros(1, device=device), torch.ones(1, device=device), 0.5).by_kernels
 
 
 def test_rank_sort_equals_the_definition():
@@ -48,6 +64,26 @@ def test_rank_sort_equals_the_definition():
         for part, value, gradient in ((ranking, *expected[::2]), (sorting, *expected[1::2])):
             assert_close(part.cpu(), value, torch.float32)
             assert_close(gradient_of(part, logits), gradient, torch.float32)
+
+
+def test_dense_and_sparse_agree_bit_for_bit():
+    for seed in range(0, CASES, 2):
+        logits, targets, loc_errors, delta = draw(seed)
+        logits, targets, loc_errors = (x.to(device) for x in (logits, targets, loc_errors))
+        labels = targets[targets > 0]
+        results = []
+        for options in dense_and_sparse(logits, targets):
+            leaf = logits.clone().requires_grad_()
+            labelled = options | ({} if "targets" in options else dict(labels=labels))
+            losses = [
+                *rank_sort_loss(leaf, **labelled, delta=delta),
+                *average_lrp_loss(leaf, loc_errors=loc_errors, **options, delta=delta),
+                average_precision_loss(leaf, **options, delta=delta),
+            ]
+            gradients = [gradient_of(loss, leaf) for loss in (*losses[:3], losses[4])]
+            weights = ranking_weights(leaf, **options, delta=delta)
+            results.append([*losses, *gradients, weights])
+        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_average_lrp_equals_the_definition():
@@ -73,74 +109,79 @@ def test_average_precision_equals_the_definition():
         assert_close(gradient_of(loss, logits), gradient, torch.float32)
 
 
-@pytest.mark.parametrize("with_labels", [False, True])
-def test_sums_over_positives(with_labels):
-    for size in (1, 7, 8, 9, 129, 300):
-        gen = torch.Generator().manual_seed(size)
-        scores, labels = torch.randn(2, size, generator=gen, dtype=torch.float64)
-        labels = (labels * 3).round()
-        weights = torch.rand(2, size, generator=gen, dtype=torch.float64)
-        for delta in (0.0, 0.5):
-            step = unit_step(scores[None, :] - scores[:, None], delta)
-            if with_labels:
-                step = step * (labels[None, :] < labels[:, None])
-            sums = sums_over_positives(
-                scores.to(device),
-                weights.to(device),
-                delta,
-                labels.to(device) if with_labels else None,
-            )
-            assert_close(sums.cpu(), weights @ step.T, torch.float32)
-
-
 @pytest.mark.parametrize("delta", [0.0, 0.3, 2.0])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("size", [1, 1023, 2500])
 def test_count_and_spread_are_the_sums_over_all_pairs(delta, dtype, size):
     gen = torch.Generator().manual_seed(size)
-    points = (torch.randn(size, generator=gen) * 4 - 2).to(dtype)
+    logits = (torch.randn(size, generator=gen) * 4 - 2).to(dtype).to(device).requires_grad_()
     targets = torch.where(torch.rand(size, generator=gen) < 0.1, -1.0, 0.0)
-    scores = (torch.randn(37, generator=gen) * 2).to(dtype).double()
-    weights = torch.rand(37, generator=gen, dtype=torch.float64)
-    step = unit_step(points.double()[None, :] - scores[:, None], delta) * (targets == 0)
+    targets[torch.randperm(size, generator=gen)[:37]] = 0.5
+    targets = targets.to(device)
+    check_count_and_spread(logits, targets, delta)
 
-    table = KnotTable(scores.to(device), delta, torch.float32)
-    points, targets = points.to(device), targets.to(device)
-    negatives = locate_negatives(points, targets, table)
-    count, reached = table.count(negatives.histogram)
-    assert_close(count.cpu(), step.sum(1), torch.float32)
-    assert torch.equal(reached.cpu(), count.cpu() > 0) or delta > 0
-    spread = negatives.spread(points, targets, *table.spread(weights.to(device)))
-    assert spread.dtype == dtype
-    bound = max(torch.finfo(dtype).eps, 1e-5) * weights.sum()
-    assert (spread.cpu().double() - weights @ step).abs().max() <= bound
+
+def check_count_and_spread(logits, targets, delta):
+    ranking = rank(logits, targets, delta)
+    points = logits.detach().double()
+    scores, negative = points[targets > 0], targets == 0
+    # The numbers by interval are those of the torch code, to the last.
+    table = KnotTable(scores, delta, torch.float32)
+    expected = LocatedNegatives(logits.detach(), ranking.roles, table).histogram
+    assert torch.equal(ranking.histogram.counts[1:], expected.counts[1:])
+    step = unit_step(points[None, :] - scores[:, None], delta) * negative
+    rank_of_all = unit_step(scores[None, :] - scores[:, None], delta).sum(1) + step.sum(1)
+    weights = ranking.blame("weights", None).weights
+    back = unit_step(scores[:, None] - scores[None, :], delta) @ (1 / rank_of_all) / len(scores)
+    assert_close(weights.cpu(), back.cpu(), torch.float32)
+    shares = torch.rand(len(scores), dtype=torch.float64, device=device)
+    own = torch.rand(2, len(scores), dtype=torch.float64, device=device)
+    scales = torch.tensor(3.0, device=device), torch.tensor(0.5, device=device)
+    for first, second in (scales, (None, scales[1]), (scales[0], None)):
+        gradient = ranking.gradient(logits.detach(), Blame((), own, shares), (first, second))
+        assert gradient.dtype == logits.dtype
+        factors = [0.0 if scale is None else scale.item() for scale in (first, second)]
+        wanted = factors[0] * (shares @ step)
+        wanted[targets > 0] = factors[0] * own[0] + factors[1] * own[1]
+        bound = max(torch.finfo(logits.dtype).eps, 1e-5) * max(wanted.abs().sum().item(), 1e-3)
+        assert (gradient.double() - wanted).abs().max() <= bound
+        assert (gradient[targets < 0] == 0).all()
 
 
 def test_crowded_intervals():
     # First iterations: nearly all logits are in the one interval between -delta and +delta.
     gen = torch.Generator().manual_seed(0)
-    points = torch.randn(5000, generator=gen) * 0.01 - 4.6
-    points[::700] = torch.tensor([-4.1, -5.1, -7.0, 0.0, -4.095, -torch.inf, torch.inf, -5.1])
+    logits = torch.randn(5000, generator=gen) * 0.01 - 4.6
+    logits[::700] = torch.tensor([-4.1, -5.1, -7.0, 0.0, -4.095, -torch.inf, 10.0, -5.1])
     targets = torch.where(torch.rand(5000, generator=gen) < 0.3, -1.0, 0.0)
     targets[1024:2048] = -1.0
-    scores = torch.randn(20, generator=gen).double() * 0.01 - 4.6
-    step = unit_step(points.double()[None, :] - scores[:, None], 0.5) * (targets == 0)
-    table = KnotTable(scores.to(device), 0.5, torch.float32)
-    negatives = locate_negatives(points.to(device), targets.to(device), table)
-    count, _ = table.count(negatives.histogram)
-    assert_close(count.cpu(), step.sum(1), torch.float32)
+    targets[1:1000:50] = 1.0
+    check_count_and_spread(logits.to(device).requires_grad_(), targets.to(device), 0.5)
+
+
+@pytest.mark.parametrize("num_positives", [1, 2, 40])
+def test_equal_and_far_apart_positives(num_positives):
+    # All knots in one cell of the table, and most of its cells without any.
+    gen = torch.Generator().manual_seed(num_positives)
+    for spread in (0.0, 1e-6, 1e4):
+        logits = torch.randn(2000, generator=gen) * spread
+        targets = torch.zeros(2000)
+        targets[:num_positives] = 1.0
+        check_count_and_spread(logits.to(device).requires_grad_(), targets.to(device), 0.5)
 
 
 def test_no_example_of_ones_own():
     # A process without examples counts nothing among the others' positives.
-    table = KnotTable(torch.arange(5.0, device=device).double(), 0.5, torch.float32)
+    from mmdet_rank.ops.kernels.knots import SortedKnots
+    from mmdet_rank.ops.kernels.negatives import CountedNegatives
+
     empty = torch.zeros(0, device=device)
-    negatives = locate_negatives(empty, empty, table)
-    count, reached = table.count(negatives.histogram)
-    assert not count.any()
-    assert not reached.any()
-    tables = table.spread(torch.ones_like(table.scores))
-    assert negatives.spread(empty, empty, *tables).shape == (0,)
+    table = SortedKnots(torch.arange(5.0, device=device).double(), 0.5, 0)
+    roles = read_roles(empty, empty, None, None, None, 0.5, check_finite=False)
+    negatives = CountedNegatives(empty, roles, table, keep=True)
+    assert not negatives.histogram.counts.any()
+    tables = torch.zeros(table.num_intervals, 2, device=device)
+    assert negatives.write(empty, tables, empty).shape == (0,)
 
 
 def test_extreme_logits():

@@ -1,9 +1,10 @@
 """Triton kernels behind the ranking sums, for CUDA devices; the torch code is their reference.
 
-Two passes over the N logits, one to count the negatives into the intervals between knots and one
-to write the gradient, and three sums over P or 2P numbers, each written down as its definition.
-Nothing of N entries is stored between the passes, the host never waits, and all that programs add
-up together are integers, so that results do not depend on the order of programs.
+A loss and its gradient are seven launches: sort the knots, count the negatives into the intervals
+between them and add up, two for all sums over pairs of positives, one for the tables of the
+gradient, and one to write it. Between the passes over the N logits two bytes of each are kept, the
+host never waits, and all that programs add up together are integers, so that results do not depend
+on the order of programs.
 
 Triton comes with CUDA builds of torch on Linux. Where it is missing, older than 3.3 (torch 2.7) or
 cannot compile, for float64 logits, and beyond ``MOST_POSITIVES``, the torch code does the work;
@@ -24,9 +25,14 @@ import torch
 OLDEST_TRITON = (3, 3)
 
 
-#: The kernels compare every pair of positives. Of more than these, which only ranking over very
-#: many processes has, the torch code's sums in O(P log P) are the safer choice.
-MOST_POSITIVES = 1 << 15
+#: The kernels compare every pair of positives, in float64. Of more than these, which only ranking
+#: over many processes has, the torch code's sums in O(P log P) are the safer choice; and the number
+#: of an interval fits into 15 bits.
+MOST_POSITIVES = 16_000
+#: The same where float64 has 1/32 or 1/64 of the speed of float32.
+MOST_POSITIVES_AT_SLOW_FLOAT64 = 4096
+#: Compute capabilities with fast float64.
+_FAST_FLOAT64 = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}
 
 
 def use_kernels(device: torch.device, num_positives: int) -> bool:
@@ -36,8 +42,18 @@ def use_kernels(device: torch.device, num_positives: int) -> bool:
     if num_positives > MOST_POSITIVES:
         return False
     if device.type == "cuda":
-        return _compiles(device)
+        return num_positives <= _most_positives(device) and why_not(device) is None
     return device.type == "cpu" and _interpreted()
+
+
+@functools.cache
+def _most_positives(device: torch.device) -> int:
+    # Only what a device says of itself, so that a broken one is found by why_not.
+    try:
+        capability = torch.cuda.get_device_capability(device)
+    except (AssertionError, RuntimeError):
+        return MOST_POSITIVES
+    return MOST_POSITIVES if capability in _FAST_FLOAT64 else MOST_POSITIVES_AT_SLOW_FLOAT64
 
 
 @functools.cache
@@ -51,26 +67,29 @@ def _interpreted() -> bool:
 
 
 @functools.cache
-def _compiles(device: torch.device) -> bool:
-    """Whether Triton can build kernels for the device and start them; a warning where it cannot.
+def why_not(device: torch.device) -> str | None:
+    """What keeps Triton from building kernels for the device and starting them; None: nothing.
 
     It asks for a C compiler and a GPU and driver of its liking, which shows only when it is used.
+    What fails, warns once; short memory, which may be there the next time, is not kept in mind.
     """
     try:
         _check_version()
-        from .sums import sums_over_positives
+        from .knots import SortedKnots
 
-        one = torch.ones(1, 1, dtype=torch.float64, device=device)
-        sums_over_positives(one[0], one, 0.5)
+        SortedKnots(torch.ones(1, device=device), 0.5, 1)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
         warnings.warn(
             f"Ranking losses take the slower torch code on {device}, because Triton cannot run "
-            f"kernels there ({type(error).__name__}: {error}). Install what is missing, such as a "
-            "C compiler, or set MMDET_RANK_KERNELS=0 to have this no more.",
+            f"kernels there ({reason}). Install what is missing, such as a C compiler, or set "
+            "MMDET_RANK_KERNELS=0 to have this no more.",
             stacklevel=2,
         )
-        return False
-    return True
+        return reason
+    return None
 
 
 def _check_version() -> None:

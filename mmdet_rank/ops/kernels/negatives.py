@@ -2,84 +2,131 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..histogram import Histogram
-from .sums import inverse_width
+from ..knots import Histogram
+from ..roles import Roles
+from .knots import SortedKnots, cell_of, processors
 
-_BLOCK = 1024
-_PROGRAMS_PER_PROCESSOR = 16
-_COPIES_PER_PROCESSOR = 2  # of the histogram: few enough for the second-level cache
+BLOCK = 1024
+COUNT_WARPS = 4
+WRITE_WARPS = 4
+PROGRAMS_PER_PROCESSOR = 16
 _ROWS, _COLUMNS = 64, 16  # 128 bytes of a histogram at a time: many short programs
 _MAX_FRACTION_BITS = 36  # float32 distances have no finer digits worth keeping
 
 
 @triton.jit
-def _knots_at_most(points, mask, knots_ptr, num_knots, first_step, num_steps):
-    """Number of knots that are at most each point: the interval it falls into."""
-    count = tl.zeros(points.shape, tl.int32)
-    step = first_step
-    for _ in range(num_steps):
+def _interval_of(point, kept, knots_ptr, cells_ptr, low, scale, num_cells):
+    """Number of knots that are at most each finite point: the interval it falls into."""
+    cell = cell_of(point, low, scale, num_cells)
+    count = tl.load(cells_ptr + cell, mask=kept, other=0)
+    limit = tl.load(cells_ptr + cell + 1, mask=kept, other=0)
+    # What is left are the knots of one's own cell, mostly none or one.
+    widest = tl.max(limit - count, 0)
+    step = tl.full([], 1, tl.int32)
+    while step * 2 <= widest:
+        step = step * 2
+    while step > 0:
         jump = count + step
-        inside = mask & (jump <= num_knots)
+        inside = kept & (jump <= limit)
         knot = tl.load(knots_ptr + jump - 1, mask=inside, other=0.0)
-        count = tl.where(inside & (knot <= points), jump, count)
+        count = tl.where(inside & (knot <= point), jump, count)
         step = step // 2
     return count
 
 
+@triton.jit
+def _entry_of(point, kept, interval, knots_ptr, inverse_width, fraction, shift):
+    """Count and offset of each point in one int64."""
+    left = tl.load(knots_ptr + interval - 1, mask=kept, other=0.0)
+    # Intervals wider than the step's linear part lie in none; what they hold is not read.
+    share = tl.minimum((point - left) * inverse_width, 1.0)
+    offset = (share * fraction + 0.5).to(tl.int64)
+    one = tl.full([1], 1, tl.int64) << shift
+    return tl.where(kept, one + offset, 0)
+
+
 # Whether num_logits is a multiple of 16 decides whether loads of several logits at once are
 # possible; all other sizes change from batch to batch and must not make a kernel each.
-@triton.jit(do_not_specialize=["num_knots", "first_step", "num_steps", "copies", "shift"])
+@triton.jit(
+    do_not_specialize=[
+        *("num_knots", "num_cells", "num_others", "programs", "copies", "shift"),
+    ],
+    do_not_specialize_on_alignment=["others_ptr"],
+)
 def _count_negatives(
     logits_ptr,
     targets_ptr,
+    intervals_ptr,
     knots_ptr,
+    cells_ptr,
     packed_ptr,
-    num_logits,
+    others_ptr,
+    num_logits: tl.int64,
     num_knots,
-    first_step,
-    num_steps,
+    num_cells,
+    num_others,
+    programs,
     copies,
     shift,
     inverse_width,
     fraction,
+    DENSE: tl.constexpr,
+    KEEP: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    program = tl.program_id(0).to(tl.int64)
-    lowest = tl.load(knots_ptr)
-    one = tl.full([BLOCK], 1, tl.int64) << shift
-    histogram_ptr = packed_ptr + (program % copies) * (num_knots + 1)
-    for begin in range(program * BLOCK, num_logits, tl.num_programs(0).to(tl.int64) * BLOCK):
-        place = begin + tl.arange(0, BLOCK)
-        there = place < num_logits
-        point = tl.load(logits_ptr + place, mask=there, other=float("-inf")).to(tl.float32)
-        # Most negatives of a trained model lie below all knots.
-        near = there & (point >= lowest)
-        if tl.max(near.to(tl.int32), 0) > 0:
-            kept = near & (tl.load(targets_ptr + place, mask=there, other=1.0) == 0)
-            interval = _knots_at_most(point, kept, knots_ptr, num_knots, first_step, num_steps)
-            left = tl.load(knots_ptr + interval - 1, mask=kept, other=0.0)
-            # Intervals wider than the step's linear part lie in none; what they hold is not read.
-            share = tl.minimum((point - left) * inverse_width, 1.0)
-            offset = tl.where(kept, share * fraction + 0.5, 0.0).to(tl.int64)
-            entry = tl.where(kept, one + offset, 0)
-            # In the first iterations nearly all logits are one interval's. What falls into that of
-            # the block's last negative is added up here, or all would queue for one number.
-            last = tl.where(kept, tl.arange(0, BLOCK).to(tl.int64) << 32 | interval, 0)
-            common = (tl.max(last, 0) & 0xFFFFFFFF).to(tl.int32)
-            is_common = interval == common
-            tl.atomic_add(
-                histogram_ptr + common, tl.sum(tl.where(is_common, entry, 0), 0), sem="relaxed"
-            )
-            tl.atomic_add(
-                histogram_ptr + interval, entry, mask=kept & (interval != common), sem="relaxed"
-            )
+    program = tl.program_id(0)
+    low = tl.load(knots_ptr)
+    high = tl.load(knots_ptr + num_knots - 1)
+    scale = tl.load(cells_ptr + num_cells + 1).to(tl.float32, bitcast=True)
+    if program < programs:
+        histogram_ptr = packed_ptr + (program % copies).to(tl.int64) * (num_knots + 1)
+        stride = programs.to(tl.int64) * BLOCK
+        for begin in range(program.to(tl.int64) * BLOCK, num_logits, stride):
+            place = begin + tl.arange(0, BLOCK)
+            there = place < num_logits
+            point = tl.load(logits_ptr + place, mask=there, other=float("-inf")).to(tl.float32)
+            kept = there & (point >= low)
+            interval = tl.zeros([BLOCK], tl.int32)
+            # Most negatives of a trained model lie below all knots.
+            if tl.max(kept.to(tl.int32), 0) > 0:
+                if DENSE:
+                    kept &= tl.load(targets_ptr + place, mask=kept, other=1) == 0
+                # Above all knots the sum is constant, at infinity too.
+                point = tl.minimum(point, high)
+                interval = _interval_of(point, kept, knots_ptr, cells_ptr, low, scale, num_cells)
+                entry = _entry_of(point, kept, interval, knots_ptr, inverse_width, fraction, shift)
+                # In the first iterations nearly all logits are one interval's. What falls into
+                # that of the block's last negative is added up here, or all would queue for one
+                # number. An interval takes 15 bits.
+                last = tl.where(kept, (tl.arange(0, BLOCK) << 16) | interval, 0)
+                common = tl.max(last, 0) & 0xFFFF
+                of_common = tl.sum(tl.where(interval == common, entry, 0), 0)
+                tl.atomic_add(histogram_ptr + common, of_common, sem="relaxed")
+                tl.atomic_add(
+                    histogram_ptr + interval, entry, mask=kept & (interval != common), sem="relaxed"
+                )
+            if KEEP:
+                tl.store(intervals_ptr + place, interval.to(tl.int16), mask=there)
+    else:
+        # Places that are no negatives are taken back from the very copies that count them.
+        first = (program - programs) * BLOCK
+        for first_other in range(first, num_others, (tl.num_programs(0) - programs) * BLOCK):
+            other = first_other + tl.arange(0, BLOCK)
+            there = other < num_others
+            place = tl.load(others_ptr + other, mask=there, other=0)
+            point = tl.load(logits_ptr + place, mask=there, other=float("-inf")).to(tl.float32)
+            kept = there & (point >= low)
+            point = tl.minimum(point, high)
+            interval = _interval_of(point, kept, knots_ptr, cells_ptr, low, scale, num_cells)
+            entry = _entry_of(point, kept, interval, knots_ptr, inverse_width, fraction, shift)
+            copy = place // BLOCK % programs % copies
+            counted_ptr = packed_ptr + copy * (num_knots + 1) + interval
+            tl.atomic_add(counted_ptr, -entry, mask=kept, sem="relaxed")
 
 
 @triton.jit(do_not_specialize=["num_intervals", "copies", "shift"])
@@ -90,7 +137,7 @@ def _add_copies(
     num_intervals,
     copies,
     shift,
-    unit,
+    unit: tl.float64,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -112,83 +159,109 @@ def _add_copies(
     tl.store(offsets_ptr + b, tl.sum(offsets, 0).to(tl.float64) * unit, mask=there)
 
 
-@triton.jit(do_not_specialize=["num_knots", "first_step", "num_steps"])
+@triton.jit(
+    do_not_specialize=["num_knots", "num_blocks", "num_positives"],
+    do_not_specialize_on_alignment=["index_ptr"],
+)
 def _write_gradient(
     logits_ptr,
-    targets_ptr,
+    intervals_ptr,
     knots_ptr,
-    values_ptr,
-    slopes_ptr,
+    tables_ptr,
+    index_ptr,
+    own_ptr,
     gradient_ptr,
-    num_logits,
+    num_logits: tl.int64,
     num_knots,
-    first_step,
-    num_steps,
+    num_blocks,
+    num_positives,
     BLOCK: tl.constexpr,
 ):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    there = place < num_logits
-    lowest = tl.load(knots_ptr)
-    highest = tl.load(knots_ptr + num_knots - 1)
-    point = tl.load(logits_ptr + place, mask=there, other=float("-inf")).to(tl.float32)
-    near = there & (point >= lowest)
-    gradient = tl.zeros([BLOCK], tl.float32)
-    if tl.max(near.to(tl.int32), 0) > 0:
-        kept = near & (tl.load(targets_ptr + place, mask=there, other=1.0) == 0)
+    program = tl.program_id(0)
+    if program < num_blocks:
+        place = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+        there = place < num_logits
+        # Below 0: a positive, whose gradient other programs write.
+        interval = tl.load(intervals_ptr + place, mask=there, other=0).to(tl.int32)
+        reached = interval > 0
+        point = tl.load(logits_ptr + place, mask=reached, other=0.0).to(tl.float32)
         # Above all knots the sum is constant, at infinity too.
-        point = tl.minimum(point, highest)
-        interval = _knots_at_most(point, kept, knots_ptr, num_knots, first_step, num_steps)
-        left = tl.load(knots_ptr + interval - 1, mask=kept, other=0.0)
-        value = tl.load(values_ptr + interval, mask=kept, other=0.0)
-        slope = tl.load(slopes_ptr + interval, mask=kept, other=0.0)
-        gradient = tl.where(kept, value + slope * (point - left), 0.0)
-    tl.store(gradient_ptr + place, gradient.to(gradient_ptr.dtype.element_ty), mask=there)
+        point = tl.minimum(point, tl.load(knots_ptr + num_knots - 1))
+        left = tl.load(knots_ptr + interval - 1, mask=reached, other=0.0)
+        value = tl.load(tables_ptr + 2 * interval, mask=reached, other=0.0)
+        slope = tl.load(tables_ptr + 2 * interval + 1, mask=reached, other=0.0)
+        gradient = tl.where(reached, value + slope * (point - left), 0.0)
+        gradient = gradient.to(gradient_ptr.dtype.element_ty)
+        tl.store(gradient_ptr + place, gradient, mask=there & (interval >= 0))
+    else:
+        i = (program - num_blocks) * BLOCK + tl.arange(0, BLOCK)
+        there = i < num_positives
+        place = tl.load(index_ptr + i, mask=there, other=0)
+        own = tl.load(own_ptr + i, mask=there, other=0.0)
+        tl.store(gradient_ptr + place, own.to(gradient_ptr.dtype.element_ty), mask=there)
 
 
 class CountedNegatives:
-    """Like ``LocatedNegatives``, but keeps nothing: intervals are searched again for gradients.
+    """The negatives of a batch; of each logit only its interval is kept, in two bytes.
 
     Args:
         logits: (N,) float16, bfloat16 or float32.
-        targets: (N,) as the losses take them.
-        table: Knots of the positives, float32.
+        roles: Which of them are negatives.
+        table: Knots of the positives.
+        keep: Whether gradients will be asked for.
+
+    Attributes:
+        histogram: Negatives by interval.
+        intervals: (N,) int16, 0 for what no positive reaches. Where to mark the positives (by -1)
+            and, of sparse roles, the ignored (by 0) is left to whoever works on them next.
     """
 
-    def __init__(self, logits: Tensor, targets: Tensor, table) -> None:
-        self._knots = table.knots
-        num_intervals, num_logits = table.num_intervals, logits.numel()
-        blocks = triton.cdiv(num_logits, _BLOCK)
-        programs = max(1, min(blocks, _PROGRAMS_PER_PROCESSOR * _processors(logits.device)))
-        # Programs that add to the same numbers wait for each other. So each has a histogram of its
-        # own or shares it with few, as long as all of these take less than one byte per logit.
-        copies = _COPIES_PER_PROCESSOR * _processors(logits.device)
-        copies = max(1, min(programs, copies, num_logits // (8 * num_intervals)))
+    def __init__(self, logits: Tensor, roles: Roles, table: SortedKnots, keep: bool) -> None:
+        self._table = table
+        self._roles = roles
+        num_intervals, num_logits, device = table.num_intervals, logits.numel(), logits.device
+        blocks = triton.cdiv(num_logits, BLOCK)
+        programs = max(1, min(blocks, PROGRAMS_PER_PROCESSOR * processors(device)))
+        copies = min(programs, table.copies)
         # Count and sum of offsets share an int64: one atomic addition, and no order of additions
         # changes a digit. Offsets are fractions of the step's width in fixed point.
-        per_copy = triton.cdiv(blocks, programs) * triton.cdiv(programs, copies) * _BLOCK
+        per_copy = triton.cdiv(blocks, programs) * triton.cdiv(programs, copies) * BLOCK
         bits = per_copy.bit_length()
         fraction_bits = min(_MAX_FRACTION_BITS, 62 - 2 * bits)
         shift = fraction_bits + bits
-        packed = torch.zeros(copies, num_intervals, dtype=torch.int64, device=logits.device)
-        counts = torch.empty(num_intervals, dtype=torch.int64, device=logits.device)
-        offsets = torch.empty(num_intervals, dtype=torch.float64, device=logits.device)
+        counts = torch.empty(num_intervals, dtype=torch.int64, device=device)
+        offsets = torch.empty(num_intervals, dtype=torch.float64, device=device)
+        self.intervals = torch.empty(num_logits if keep else 0, dtype=torch.int16, device=device)
+        others = roles.index
+        if roles.ignored is not None:
+            others = torch.cat([others, roles.ignored])
+        num_others = 0 if roles.targets is not None else others.numel()
+        inverse_width = 1 / (2 * table.delta) if table.delta > 0 else 0.0
         with torch.cuda.device_of(logits):
-            _count_negatives[(programs,)](
+            _count_negatives[(programs + triton.cdiv(num_others, BLOCK),)](
                 logits.contiguous(),
-                targets.contiguous(),
-                self._knots,
-                packed,
+                logits if roles.targets is None else roles.targets.contiguous(),
+                self.intervals,
+                table.knots,
+                table.cells,
+                table.packed,
+                others,
                 num_logits,
-                self._knots.numel(),
-                *self._search_steps(),
+                table.knots.numel(),
+                table.num_cells,
+                num_others,
+                programs,
                 copies,
                 shift,
-                inverse_width(table.delta),
+                inverse_width,
                 float(1 << fraction_bits),
-                BLOCK=_BLOCK,
+                DENSE=roles.targets is not None,
+                KEEP=keep,
+                BLOCK=BLOCK,
+                num_warps=COUNT_WARPS,
             )
             _add_copies[(triton.cdiv(num_intervals, _COLUMNS),)](
-                packed,
+                table.packed,
                 counts,
                 offsets,
                 num_intervals,
@@ -200,31 +273,31 @@ class CountedNegatives:
             )
         self.histogram = Histogram(counts, offsets)
 
-    def spread(self, logits: Tensor, targets: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
-        """See ``LocatedNegatives.spread``."""
+    def write(self, logits: Tensor, tables: Tensor, own: Tensor) -> Tensor:
+        """The gradient: ``x -> sum_i w_i H(x - s_i)`` at negatives, at positives their own.
+
+        Args:
+            logits: (N,) as they were given before; their dtype is the result's.
+            tables: (K + 1, 2) float32, value at the left edge and slope of each interval.
+            own: (P_own,) float32, the positives' own.
+        """
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        index = self._roles.index
+        blocks = triton.cdiv(logits.numel(), BLOCK)
         with torch.cuda.device_of(logits):
-            _write_gradient[(max(1, triton.cdiv(logits.numel(), _BLOCK)),)](
+            _write_gradient[(max(1, blocks + triton.cdiv(index.numel(), BLOCK)),)](
                 logits.contiguous(),
-                targets.contiguous(),
-                self._knots,
-                values,
-                slopes,
+                self.intervals,
+                self._table.knots,
+                tables,
+                index,
+                own,
                 gradient,
                 logits.numel(),
-                self._knots.numel(),
-                *self._search_steps(),
-                BLOCK=_BLOCK,
+                self._table.knots.numel(),
+                blocks,
+                index.numel(),
+                BLOCK=BLOCK,
+                num_warps=WRITE_WARPS,
             )
         return gradient
-
-    def _search_steps(self) -> tuple[int, int]:
-        steps = self._knots.numel().bit_length()
-        return 1 << (steps - 1), steps
-
-
-@functools.cache
-def _processors(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).multi_processor_count
-    return 1

@@ -5,17 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .eager import run_eagerly
-from .positives import sums_over_positives
-from .ranking import rank_examples, result_dtype, zero_loss
-from .validation import check_inputs
+from .positives import PairSums
+from .ranking import Blame, Ranking, rank_examples, result_dtype, run_eagerly, zero_loss
+from .roles import read_roles
 
 
+@run_eagerly
 def average_lrp_loss(
     logits: Tensor,
-    targets: Tensor,
-    loc_errors: Tensor,
+    targets: Tensor | None = None,
+    loc_errors: Tensor | None = None,
     *,
+    positives: Tensor | None = None,
+    ignored: Tensor | None = None,
     delta: float = 1.0,
     sync: bool = False,
     check_finite: bool = False,
@@ -32,7 +34,10 @@ def average_lrp_loss(
         logits: (N,) classification logits (not probabilities), any floating dtype and device.
         targets: (N,) above 0: positive; 0: negative; below 0: ignored.
         loc_errors: (P,) localisation error of each positive in [0, 1], in the order in which the
-            positives stand in ``targets``: ``(1 - IoU) / (1 - tau)``, or a GIoU loss halved.
+            positives stand in ``targets`` or are given: ``(1 - IoU) / (1 - tau)``, or a GIoU loss
+            halved.
+        positives: (P,) int64 places of the positives, in place of targets; see ``rank_sort_loss``.
+        ignored: (I,) int64 places of the ignored, beside ``positives``.
         delta: Half width of the smoothed step, in units of the logits; 0 is the hard step.
         sync: Rank over all processes of the default group; see ``rank_sort_loss``.
         check_finite: Refuse NaN and infinite inputs; makes the host wait for the device.
@@ -45,9 +50,10 @@ def average_lrp_loss(
         of ``loc`` over the processes is the loss of the whole batch.
 
     Raises:
-        TypeError: If an input is no tensor or the logits are no floats.
+        TypeError: If an input is no tensor, the logits are no floats or places no int64.
         ValueError: If shapes or devices differ, ``loc_errors`` does not have one entry per
-            positive, or ``delta`` is negative.
+            positive, targets and positives are both or neither given, ``delta`` is negative, or
+            (on a CPU) a place is out of range or given twice.
 
     Example:
         >>> logits = torch.tensor([2.0, 1.0, 0.0], requires_grad=True)
@@ -60,40 +66,37 @@ def average_lrp_loss(
         >>> [round(g, 4) for g in loc_errors.grad.tolist()]  # (1 + 1/3)/2, (1/3)/2
         [0.6667, 0.1667]
     """
-    check_inputs(logits, targets, delta, check_finite)
+    roles = read_roles(logits, targets, positives, None, ignored, delta, check_finite)
     if not isinstance(loc_errors, Tensor):
         raise TypeError(f"Expected loc_errors to be a tensor, but got {type(loc_errors).__name__}.")
     if loc_errors.dim() != 1:
         raise ValueError(
             f"Expected 1-D loc_errors, one per positive, but got shape {tuple(loc_errors.shape)}."
         )
-    return _average_lrp_loss(logits, targets, loc_errors, delta, sync)
-
-
-@run_eagerly
-def _average_lrp_loss(
-    logits: Tensor, targets: Tensor, loc_errors: Tensor, delta: float, sync: bool
-) -> tuple[Tensor, Tensor]:
     dtype = result_dtype(logits)
-    ranking = rank_examples(logits, targets, delta, features=loc_errors[None], sync=sync)
+    ranking = rank_examples(logits, roles, delta, features=loc_errors[None], sync=sync)
     if ranking is None:
         return zero_loss(logits), loc_errors.sum().to(dtype) * 0
-    with torch.no_grad():
-        errors = ranking.features[0]
-        fp = ranking.false_positives
-        others, error_sum = ranking.sum_over_positives(errors, itself=False)
-        rank = 1 + others + fp
-        # Eq. 7.7: error less target. E_loc(i) itself is in both and cancels.
-        excess = torch.where(ranking.outranked, (fp + error_sum) / rank, 0.0)
-        shares = torch.where(ranking.outranked, excess / fp, 0.0)
-        # 1/|P| sum_k [s_k <= s_i] / rank(k)
-        weights = sums_over_positives(-ranking.scores, 1 / rank[None], delta=0.0)[0]
-        weights = (weights / ranking.num_positives)[ranking.own] * ranking.world
-    (cls,) = ranking.attach(
-        logits,
-        targets,
-        (fp / rank).mean()[None],
-        -excess[None] / ranking.num_positives,
-        shares[None] / ranking.num_positives,
+    blame = ranking.blame("average_lrp", _blame)
+    weights = blame.weights[ranking.own].to(dtype)
+    if ranking.world > 1:
+        weights = weights * ranking.world
+    (cls,) = ranking.attach(logits, blame)
+    return cls, (loc_errors.to(dtype) * weights).sum()
+
+
+def _blame(ranking: Ranking) -> Blame:
+    errors, false_positives = ranking.features[0], ranking.false_positives
+    others, error_sum = ranking.sum_over_positives(errors, itself=False)
+    rank = 1 + others + false_positives
+    # Eq. 7.7: error less target. E_loc(i) itself is in both and cancels.
+    excess = torch.where(ranking.outranked, (false_positives + error_sum) / rank, 0.0)
+    shares = torch.where(ranking.outranked, excess / false_positives, 0.0)
+    # sum_k [s_k <= s_i] / rank(k)  (Eq. K.3)
+    weights = PairSums(ranking.scores, delta=0.0).outranked(1 / rank[None])[0]
+    return Blame(
+        values=((false_positives / rank).mean(),),
+        positives=-excess[None] / ranking.num_positives,
+        shares=shares / ranking.num_positives,
+        weights=weights / ranking.num_positives,
     )
-    return cls, (loc_errors.to(dtype) * weights.to(dtype)).sum()

@@ -6,7 +6,7 @@ from ranking_cases import assert_close, draw
 
 from mmdet_rank.ops import average_precision_loss
 
-GOLDEN = np.load(__file__.replace("test_ops/test_average_precision.py", "data/ranking_losses.npz"))
+GOLDEN = np.load(__file__.replace("test_ops/test_ap.py", "data/ranking_losses.npz"))
 CASES = sorted({key.split("/")[0] for key in GOLDEN if key.startswith("ap_")})
 
 
