@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .positives import PairSums
 from .ranking import Blame, Ranking, rank_examples, result_dtype, run_eagerly
 from .roles import read_roles
 
@@ -18,6 +19,7 @@ def ranking_weights(
     positives: Tensor | None = None,
     ignored: Tensor | None = None,
     delta: float = 0.5,
+    hard: bool = False,
     sync: bool = False,
 ) -> Tensor:
     """Ranking-based importance ``w_i = 1/|P| sum_k H(s_i - s_k) / rank(k)`` (thesis 8.4.2).
@@ -52,11 +54,22 @@ def ranking_weights(
     ranking = rank_examples(logits, roles, delta, sync=sync)
     if ranking is None:
         return logits.new_zeros(0, dtype=result_dtype(logits))
-    blame = ranking.blame("weights", _blame)
+    if hard:
+        blame = ranking.blame("hard_weights", _blame_hard)
+    else:
+        blame = ranking.blame("weights", _blame)
     return blame.weights[ranking.own].to(result_dtype(logits))
 
 
 def _blame(ranking: Ranking) -> Blame:
+    return _blame_by(ranking, ranking.pairs)
+
+
+def _blame_hard(ranking: Ranking) -> Blame:
+    return _blame_by(ranking, PairSums(ranking.scores, delta=0.0))
+
+
+def _blame_by(ranking: Ranking, pairs: PairSums) -> Blame:
     rank = ranking.sum_over_positives()[0] + ranking.false_positives
-    weights = ranking.pairs.outranked(1 / rank[None])[0]
+    weights = pairs.outranked(1 / rank[None])[0]
     return Blame(weights=weights / ranking.num_positives)

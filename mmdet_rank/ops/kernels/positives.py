@@ -32,6 +32,7 @@ LOSSES = {
     "average_precision": (2, 1),
     "interpolated_average_precision": (3, 1),
     "weights": (4, 0),
+    "hard_weights": (4, 0),
 }
 
 # Rows of (P,) float64 that the kernels fill.
@@ -340,7 +341,7 @@ def blame(ranking: Ranking, loss: str) -> Blame:
     first, second = (*values, rows, rows)[:2]
     row_programs = triton.cdiv(num_positives, ROWS)
     # The localisation part of aLRP counts by a hard step (Eq. K.3).
-    weights_delta = 0.0 if loss == "average_lrp" else delta
+    weights_delta = 0.0 if loss in ("average_lrp", "hard_weights") else delta
     intervals = ranking.negatives.intervals
     with torch.cuda.device_of(scores):
         _rank[(row_programs,)](
