@@ -54,10 +54,8 @@ def ranking_weights(
     ranking = rank_examples(logits, roles, delta, sync=sync)
     if ranking is None:
         return logits.new_zeros(0, dtype=result_dtype(logits))
-    if hard:
-        blame = ranking.blame("hard_weights", _blame_hard)
-    else:
-        blame = ranking.blame("weights", _blame)
+    name, by_torch = ("hard_weights", _blame_hard) if hard else ("weights", _blame)
+    blame = ranking.blame(name, by_torch)
     return blame.weights[ranking.own].to(result_dtype(logits))
 
 
