@@ -2,6 +2,7 @@
 
 import mmdet_rank._stack  # noqa: F401
 from mmdet_rank.engine.bfloat16_optim_wrapper import BFloat16OptimWrapper
+from mmdet_rank.engine.class_counts_hook import ClassCountsHook
 from mmdet_rank.engine.iteration_seed_hook import IterationSeedHook
 from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
 from mmdet_rank.engine.ranking_diagnostics_hook import RankingDiagnosticsHook
@@ -10,6 +11,7 @@ from mmdet_rank.engine.self_balance_hook import SelfBalanceHook
 
 __all__ = [
     "BFloat16OptimWrapper",
+    "ClassCountsHook",
     "IterationSeedHook",
     "LRPThresholdHook",
     "RankingDiagnosticsHook",

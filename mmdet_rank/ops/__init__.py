@@ -16,7 +16,9 @@ from .rank_sort import rank_sort_loss
 from .ranking import unit_step
 from .ranking_weights import ranking_weights
 from .reg import (
+    class_distance_maps,
     class_distances,
+    imbalance_ratio,
     inverse_frequency_weights,
     marginal_logits,
     refined_generalized_focal_loss,
@@ -30,11 +32,13 @@ __all__ = [
     "average_lrp_loss",
     "average_precision_loss",
     "bce_dice_loss",
+    "class_distance_maps",
     "class_distances",
     "focal_margin_loss",
     "focal_tversky_loss",
     "hybrid_focal_margin_loss",
     "identity_update",
+    "imbalance_ratio",
     "inverse_frequency_weights",
     "marginal_logits",
     "mean_iou_loss",

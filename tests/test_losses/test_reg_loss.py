@@ -31,12 +31,19 @@ def test_options_reach_the_function():
     gen = torch.Generator().manual_seed(0)
     pred, target = torch.randn(5, 2, generator=gen), torch.tensor([0, 1, 0, 1, 2])
     distances = 10 * torch.rand(5, 2, generator=gen)
-    options = dict(gamma=1.5, beta=0.5, delta=3.0, near=False, sigma=0.4)
+    options = dict(
+        gamma=1.5, beta=0.5, delta=3.0, near=False, sigma=0.4, floor=0.3, alpha_on="positives"
+    )  # fmt: skip
     loss = REGLoss(class_counts=[30, 10], **options)
     expected = refined_generalized_focal_loss(
         pred, target, alpha=[40 / 30, 4.0], distances=distances, **options
     )
     torch.testing.assert_close(loss(pred, target, distances=distances), expected.mean())
+    per_class = REGLoss(class_counts=[30, 10], per_class=True, **options)
+    expected = refined_generalized_focal_loss(
+        pred, target, alpha=[40 / 60, 2.0], distances=distances, **options
+    )
+    torch.testing.assert_close(per_class(pred, target, distances=distances), expected.mean())
 
 
 def test_pixels():
@@ -48,10 +55,59 @@ def test_pixels():
     expected = torch.nn.functional.cross_entropy(pred, target, ignore_index=255, reduction="none")
     torch.testing.assert_close(loss(pred, target, reduction_override="none"), expected)
     distances = torch.full((2, 3, 4, 5), 2.0)
-    refined = REGLoss(use_sigmoid=False, gamma=0.0, delta=2.0)
+    refined = REGLoss(use_sigmoid=False, gamma=0.0, delta=2.0, floor=0.0)
     torch.testing.assert_close(
         refined(pred, target, distances=distances, reduction_override="none"), expected / 2
     )
+
+
+def test_soft_targets():
+    # Of samples (N, C), of priors (B, A, C) and of pixels (B, C, H, W): the same values.
+    gen = torch.Generator().manual_seed(0)
+    pred, target = torch.randn(6, 3, generator=gen), torch.rand(6, 3, generator=gen)
+    target[::2] = 0
+    loss = REGLoss(alpha=[1.0, 2.0, 3.0])
+    each = refined_generalized_focal_loss(pred, target, alpha=[1.0, 2.0, 3.0])
+    options = dict(reduction_override="none")
+    torch.testing.assert_close(loss(pred, target, **options), each)
+    priors = (values.view(2, 3, 3) for values in (pred, target))
+    torch.testing.assert_close(loss(*priors, **options), each.view(2, 3))
+    pixels = (values.view(1, 2, 3, 3).movedim(3, 1) for values in (pred, target))
+    torch.testing.assert_close(loss(*pixels, **options), each.view(1, 2, 3))
+    weight = torch.tensor([1.0, 0.0, 2.0, 1.0, 0.5, 1.0])
+    torch.testing.assert_close(
+        loss(pred.view(2, 3, 3), target.view(2, 3, 3), weight.view(2, 3), avg_factor=2.0),
+        (each * weight).sum() / 2,
+    )
+
+
+def test_classes_and_their_scores_are_quality_focal_loss():
+    gen = torch.Generator().manual_seed(0)
+    pred = 2 * torch.randn(7, 3, generator=gen)
+    target = torch.tensor([0, 1, 3, 2, 3, 1, -1]), torch.rand(7, generator=gen)
+    target[1][1] = 0.0
+    quality = MODELS.build(dict(type="QualityFocalLoss", use_sigmoid=True, beta=2.0))
+    for options in (dict(avg_factor=3.0), dict(weight=torch.arange(7.0)), dict()):
+        torch.testing.assert_close(
+            REGLoss()(pred, target, **options), quality(pred, target, **options)
+        )
+    dense = torch.zeros(7, 3)
+    for row, (label, score) in enumerate(zip(*target, strict=True)):
+        if 0 <= label < 3:
+            dense[row, label] = score
+    torch.testing.assert_close(REGLoss()(pred, dense), quality(pred, target))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 1.0])
+def test_scale_is_that_of_focal_loss(share):
+    # At a first step, with every share of positives, as heads call both: within a factor of 2.
+    pred = torch.full((1000, 4), -4.6)
+    target = torch.full((1000,), 4)
+    target[: int(1000 * share)] = 1
+    focal = MODELS.build(dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25))
+    values = [loss(pred, target, avg_factor=8.0) for loss in (REGLoss(loss_weight=0.5), focal)]
+    ratio = values[0] / values[1]
+    assert 0.5 <= ratio <= 2.001
 
 
 def test_no_samples():
@@ -96,6 +152,8 @@ def test_in_a_stock_head(name):
 def test_mistakes():
     with pytest.raises(ValueError, match="got both"):
         REGLoss(alpha=[1.0, 2.0], class_counts=[1, 2])
+    with pytest.raises(ValueError, match="class_counts 'auto' or a list of numbers"):
+        REGLoss(class_counts="some")
     with pytest.raises(ValueError, match="reduction"):
         REGLoss(reduction="median")
     loss, pred, target = REGLoss(), torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)
@@ -105,4 +163,10 @@ def test_mistakes():
         loss(pred, target, torch.ones(3))
     with pytest.raises(ValueError, match="Expected distances of shape"):
         loss(pred, target, distances=torch.ones(4, 3))
+    with pytest.raises(ValueError, match="Expected target of shape"):
+        loss(pred, torch.zeros(4, 3))
+    with pytest.raises(ValueError, match="classes and scores of shape"):
+        loss(pred, (target, torch.zeros(3)))
+    with pytest.raises(ValueError, match="ClassCountsHook"):
+        REGLoss(class_counts="auto")(pred, target)
     assert math.isfinite(loss(pred, target).item())

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from mmdet_rank.ops import (
+    class_distance_maps,
     class_distances,
+    imbalance_ratio,
     inverse_frequency_weights,
     refined_generalized_focal_loss,
     spatial_refinement,
@@ -41,6 +43,7 @@ def definition(logits, labels, alpha, gamma, distances, beta, delta, use_sigmoid
                 if c != label:
                     continue
             g = 1 / (1 + math.exp(min(beta * (distance[c].item() - delta), 700)))
+            g = 1 if math.isinf(distance[c]) else g
             total -= alpha[c] * (1 - p) ** gamma * math.log(p) * g
         losses.append(total)
     return torch.tensor(losses, dtype=torch.float64)
@@ -115,6 +118,94 @@ def test_uncertainty():
         assert math.exp(-loss.item()) == pytest.approx(expected.item(), abs=0.02)
 
 
+def soft_case(num_classes=4):
+    gen = torch.Generator().manual_seed(1)
+    logits = 3 * torch.randn(40, num_classes, generator=gen, dtype=torch.float64)
+    targets = torch.rand(40, num_classes, generator=gen, dtype=torch.float64)
+    targets[::3] = 0
+    targets[1, 2] = 1
+    return logits, targets
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.5, 2.0])
+def test_soft_targets_are_those_of_quality_focal_loss(gamma):
+    logits, targets = soft_case()
+    p = logits.sigmoid()
+    entropy = -targets * p.log() - (1 - targets) * (1 - p).log()
+    expected = ((targets - p).abs() ** gamma * entropy).sum(dim=1)
+    loss = refined_generalized_focal_loss(logits, targets, gamma=gamma)
+    torch.testing.assert_close(loss, expected)
+    # alpha on the term of -log p alone.
+    alpha = torch.tensor([1.0, 2.0, 5.0, 0.5], dtype=torch.float64)
+    weighed = -alpha * targets * p.log() - (1 - targets) * (1 - p).log()
+    expected = ((targets - p).abs() ** gamma * weighed).sum(dim=1)
+    loss = refined_generalized_focal_loss(
+        logits, targets, gamma=gamma, alpha=alpha, alpha_on="positives"
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("use_sigmoid", [True, False])
+@pytest.mark.parametrize("alpha_on", ["both", "positives"])
+def test_labels_are_the_soft_targets_0_and_1(use_sigmoid, alpha_on):
+    logits, labels, distances = random_case()
+    soft = F.one_hot(labels, 5)[:, :4].double()
+    options = dict(
+        alpha=[1.0, 2.0, 3.0, 4.0], alpha_on=alpha_on, gamma=1.5, distances=distances, beta=0.2,
+        delta=5.0, floor=0.1, sigma=0.5, use_sigmoid=use_sigmoid,
+    )  # fmt: skip
+    torch.testing.assert_close(
+        refined_generalized_focal_loss(logits, soft, **options),
+        refined_generalized_focal_loss(logits, labels, **options),
+    )
+
+
+def test_soft_targets_with_softmax():
+    logits, targets = soft_case()
+    targets = targets / targets.sum(dim=1, keepdim=True).clamp(min=1)
+    p = logits.softmax(dim=1)
+    expected = (-(targets - p).abs().square() * targets * p.log()).sum(dim=1)
+    loss = refined_generalized_focal_loss(logits, targets, use_sigmoid=False)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_where_alpha_moves_the_optimum():
+    # One probability for 5 positives among 1,000 samples: on both sides of its sigmoid alpha
+    # leaves the best one where it is, on the positive side it raises it.
+    labels = torch.ones(1000, dtype=torch.long)
+    labels[:5] = 0
+    probabilities = torch.linspace(0.001, 0.999, 9981, dtype=torch.float64)
+
+    def best(alpha, alpha_on):
+        logits = probabilities.logit()[:, None]
+        positive, negative = (
+            refined_generalized_focal_loss(
+                logits, torch.full((9981,), label), alpha=alpha, alpha_on=alpha_on
+            )
+            for label in (0, 1)
+        )
+        return probabilities[(5 * positive + 995 * negative).argmin()].item()
+
+    assert best(1.0, "both") == pytest.approx(0.1233, abs=1e-4)
+    assert best(73.0, "both") == best(1.0, "both")
+    assert best(1.0, "positives") == best(1.0, "both")
+    assert best(73.0, "positives") > 0.35
+
+
+def test_no_negative_is_left_unpunished():
+    # Nothing of class 1 is in the image, and class 0 is far away.
+    logits = torch.full((1, 2), 3.0)
+    background = torch.tensor([2])
+    distances = torch.tensor([[1000.0, torch.inf]])
+    plain = refined_generalized_focal_loss(logits, background).item() / 2
+    for near in (True, False):
+        loss = refined_generalized_focal_loss(
+            logits, background, distances=distances, near=near, floor=0.25
+        )
+        far = 0.25 if near else 1.0
+        assert loss.item() == pytest.approx((far + 1) * plain)
+
+
 def test_class_weights():
     detection = [200, 100, 700, 1500, 50, 800, 300]
     weights = inverse_frequency_weights(detection)
@@ -124,6 +215,30 @@ def test_class_weights():
     for counts in ([3, 0], [[1, 2]], [-1, 2]):
         with pytest.raises(ValueError, match="annotations above 0"):
             inverse_frequency_weights(counts)
+
+
+def test_imbalance_ratio():
+    assert imbalance_ratio([200, 100, 700, 1500, 50, 800, 300]) == pytest.approx(30)
+    with pytest.raises(ValueError, match="annotations above 0"):
+        imbalance_ratio([3, 0])
+
+
+def test_distance_maps():
+    labels = torch.randint(4, (2, 9, 12), generator=torch.Generator().manual_seed(0))
+    labels[0][labels[0] == 2] = 255
+    found = class_distance_maps(labels, 3)
+    rows, columns = torch.meshgrid(torch.arange(9), torch.arange(12), indexing="ij")
+    places = torch.stack([rows, columns], dim=2).double().reshape(-1, 2)
+    for image in range(2):
+        for label in range(3):
+            own = places[(labels[image] == label).reshape(-1)]
+            if not len(own):
+                assert found[image, label].isinf().all()
+                continue
+            nearest = torch.cdist(places, own).amin(dim=1).view(9, 12)
+            torch.testing.assert_close(found[image, label], nearest.float())
+    assert found[0, 2].isinf().all()
+    assert found.isfinite().sum() == 5 * 9 * 12
 
 
 def test_distances():
@@ -180,7 +295,7 @@ def test_extreme_logits(use_sigmoid, gamma):
 
 def test_mistakes():
     logits, labels, _ = random_case()
-    for wrong in (labels[:-1], labels.float(), labels[:, None]):
+    for wrong in (labels[:-1], labels.float(), labels[:, None], logits[:, :2]):
         with pytest.raises(ValueError, match="integer labels"):
             refined_generalized_focal_loss(logits, wrong)
     with pytest.raises(ValueError, match="two or more classes"):
@@ -189,6 +304,12 @@ def test_mistakes():
         refined_generalized_focal_loss(logits, labels, gamma=-1.0)
     with pytest.raises(ValueError, match="one per class"):
         refined_generalized_focal_loss(logits, labels, alpha=[1.0, 2.0])
+    with pytest.raises(ValueError, match="use_sigmoid=True in loss_cls"):
+        refined_generalized_focal_loss(logits, labels, alpha=[1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="alpha_on 'both' or 'positives', but got 'all'"):
+        refined_generalized_focal_loss(logits, labels, alpha_on="all")
+    with pytest.raises(ValueError, match="floor in"):
+        spatial_refinement(torch.zeros(1), floor=1.5)
     with pytest.raises(ValueError, match="beta > 0"):
         spatial_refinement(torch.zeros(1), beta=-1.0)
     with pytest.raises(ValueError, match="sigma >= 0"):

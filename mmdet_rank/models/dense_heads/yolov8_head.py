@@ -86,6 +86,9 @@ class YOLOv8Head(BaseDenseHead):
         init_cfg: Config of the initialisation.
     """
 
+    #: Logits go to the loss image by image; see `models.class_distances`.
+    rows_by_image = True
+
     def __init__(
         self,
         num_classes: int,

@@ -1,0 +1,170 @@
+"""Distances of samples to the objects of each class, for heads that know nothing of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.seg_heads.base_semantic_head import BaseSemanticHead
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmdet_rank.losses.reg_loss import REGLoss
+from mmdet_rank.ops.reg import class_distance_maps, class_distances
+
+
+@MODELS.register_module()
+def WithClassDistances(head: str, **options) -> nn.Module:
+    """A head of MMDetection or of this package that tells its `REGLoss` distances (REG 2.3).
+
+    In a config, the head's own type moves to ``head``, and all else stays as it is:
+
+        bbox_head=dict(
+            type='WithClassDistances', head='RetinaHead',
+            loss_cls=dict(type='REGLoss', use_sigmoid=True, beta=0.05, delta=64.0))
+
+    One-stage heads give the distance, in pixels of the network's input, of the centre of each
+    prior to the nearest object of each class of its image, 0 within its box; semantic heads
+    (``loss_seg``) that of each pixel to the nearest one of the class, in pixels of their map.
+    Other heads are refused.
+
+    Args:
+        head: Registered type of a one-stage or of a semantic head.
+        **options: Of that head.
+
+    Raises:
+        TypeError: If the head is none of these.
+        ValueError: If its loss is no REGLoss.
+
+    Example:
+        >>> head = WithClassDistances(
+        ...     "FCOSHead",
+        ...     num_classes=3,
+        ...     in_channels=8,
+        ...     loss_cls=dict(type="REGLoss", use_sigmoid=True),
+        ... )
+        >>> type(head).__name__
+        'FCOSHeadWithClassDistances'
+    """
+    cls = MODELS.get(head)
+    if cls is None:
+        raise TypeError(f"Expected a registered head in WithClassDistances, but got {head!r}.")
+    if isinstance(cls, type) and issubclass(cls, BaseDenseHead):
+        mixin, name = PriorDistances, "loss_cls"
+    elif isinstance(cls, type) and issubclass(cls, BaseSemanticHead):
+        mixin, name = PixelDistances, "loss_seg"
+    else:
+        raise TypeError(
+            f"Expected a one-stage or a semantic head in WithClassDistances, but got {head}, whose "
+            "samples have no fixed places; use REGLoss there without distances."
+        )
+    built = type(f"{head}WithClassDistances", (mixin, cls), {})(**options)
+    if not hasattr(built, "prior_generator") and mixin is PriorDistances:
+        raise TypeError(
+            f"Expected a head with priors in WithClassDistances, but got {head}; use REGLoss there "
+            "without distances."
+        )
+    if not isinstance(getattr(built, name, None), REGLoss):
+        raise ValueError(
+            f"Expected {name} to be a REGLoss in WithClassDistances, but got "
+            f"{type(getattr(built, name, None)).__name__}, which takes no distances."
+        )
+    return built
+
+
+class PriorDistances:
+    """Mix-in of one-stage heads: distances of priors while the losses are computed."""
+
+    def loss_by_feat(self, cls_scores: list[Tensor], *inputs) -> dict:
+        """The head's own losses; its inputs end in objects, meta information, ignored objects."""
+        objects = inputs[-3]
+        priors = self.prior_generator.grid_priors(
+            [level.shape[-2:] for level in cls_scores], device=cls_scores[0].device
+        )
+        by_image = getattr(self, "rows_by_image", False)
+        name = type(self).__name__
+        source = DistancesOfLevels(name, priors, objects, self.num_classes, by_image)
+        with self.loss_cls.measured_by(source):
+            return super().loss_by_feat(cls_scores, *inputs)
+
+
+class PixelDistances:
+    """Mix-in of semantic heads: distances of pixels while the loss is computed."""
+
+    def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, *args) -> dict:
+        """The head's own loss."""
+        height, width = batch_data_samples[0].gt_sem_seg.sem_seg.shape[-2:]
+        # The head's loss is computed on labels of this scale.
+        sizes = (math.floor(size * self.seg_rescale_factor) for size in (height, width))
+        shape = torch.Size((len(batch_data_samples), *sizes))
+        name = type(self).__name__
+
+        def distances(rows: Tensor, labels: Tensor) -> Tensor:
+            if labels.numel() != shape.numel():
+                raise _unfit(name, shape.numel(), labels.numel())
+            # Of the loss's own labels: heads of panoptic segmentation merge classes.
+            maps = class_distance_maps(labels.view(shape), rows.shape[1])
+            return maps.movedim(1, -1).reshape(rows.shape)
+
+        with self.loss_seg.measured_by(distances):
+            return super().loss(x, batch_data_samples, *args)
+
+
+class DistancesOfLevels:
+    """Distances of the priors that a head's loss is called for: of all, or level by level.
+
+    Args:
+        name: Of the head, for messages.
+        priors: Per level (A, 2) points, (A, 4) boxes, or points with their strides.
+        objects: Of each image, with ``bboxes`` and ``labels``.
+        num_classes: Number of classes.
+        by_image: Whether rows of all priors are ordered image by image.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        priors: Sequence[Tensor],
+        objects: Sequence[InstanceData],
+        num_classes: int,
+        by_image: bool,
+    ) -> None:
+        self.name = name
+        self.by_image = by_image
+        self.levels = [self._of_level(level, objects, num_classes) for level in priors]
+        self.calls = 0
+
+    @staticmethod
+    def _of_level(priors: Tensor, objects: Sequence[InstanceData], num_classes: int) -> Tensor:
+        priors = get_box_tensor(priors)
+        points = priors if priors.shape[1] == 2 else (priors[:, :2] + priors[:, 2:]) / 2
+        return torch.stack(
+            [
+                class_distances(points, get_box_tensor(own.bboxes), own.labels, num_classes)
+                for own in objects
+            ]
+        )
+
+    def __call__(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Distances of the priors whose logits (N, C) the loss is called for: (N, C)."""
+        if len(rows) == sum(level[..., 0].numel() for level in self.levels):
+            if self.by_image:
+                return torch.cat(self.levels, dim=1).flatten(0, 1)
+            return torch.cat([level.flatten(0, 1) for level in self.levels])
+        distances = self.levels[self.calls % len(self.levels)].flatten(0, 1)
+        self.calls += 1
+        if distances.shape != rows.shape:
+            raise _unfit(self.name, len(distances), len(rows))
+        return distances
+
+
+def _unfit(name: str, expected: int, number: int) -> ValueError:
+    return ValueError(
+        f"Expected a loss of all {expected} priors or pixels with distances, but {name} calls it "
+        f"for {number}; use REGLoss there without WithClassDistances."
+    )
