@@ -17,10 +17,11 @@ import statistics
 import sys
 from pathlib import Path
 
+import mmdet_rank.register  # noqa: F401
+
 import torch
 from mmengine.config import Config
 
-import mmdet_rank.register  # noqa: F401
 from mmdet_rank.cli.compare import IOU_TYPES, commit_of, measure_detections
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.evaluation.coco import evaluate_coco

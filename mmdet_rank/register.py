@@ -1,5 +1,8 @@
 """Registers every loss, head, sampler, hook, runner and metric with MMDetection when imported.
 
+From then on ``mmdet_rank::FOLDER/FILE.py`` names a config of the package, in ``_base_``,
+``Config.fromfile`` and ``init_detector``.
+
 In a config:
 
     custom_imports = dict(imports=["mmdet_rank.register"], allow_failed_imports=False)
@@ -15,6 +18,8 @@ import warnings
 
 import mmdet_rank._stack  # noqa: F401
 
+from mmdet_rank._mmengine import resolve_configs
+
 #: Importing such a part registers what is in it.
 PARTS = (
     "mmdet_rank.losses",
@@ -24,6 +29,7 @@ PARTS = (
     "mmdet_rank.engine",
 )
 
+resolve_configs()
 with warnings.catch_warnings():
     # An optional metric of MMDetection, which nothing here uses, asks for its package.
     warnings.filterwarnings("ignore", message="faster_coco_eval is not installed")

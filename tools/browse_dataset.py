@@ -1,11 +1,8 @@
-"""Show or save training images with their labels: python tools/browse_dataset.py CONFIG [--help].
-
-MMDetection's own tool.
-"""
+"""Show or save training images: python tools/browse_dataset.py CONFIG [--help]."""
 
 import sys
 
-from mmdet_rank.cli.mmdet_tools import run_mmdet_tool
+from mmdet_rank.cli.main import run_command
 
 if __name__ == "__main__":
-    sys.exit(run_mmdet_tool("analysis_tools/browse_dataset.py"))
+    sys.exit(run_command("browse-dataset"))

@@ -1,9 +1,8 @@
 """Data, training, evaluation and pictures by one command: python tools/demo.py [--help]."""
 
 import sys
-from pathlib import Path
 
-from mmdet_rank.cli.demo import main
+from mmdet_rank.cli.main import run_command
 
 if __name__ == "__main__":
-    sys.exit(main(Path(__file__).resolve().parents[1]))
+    sys.exit(run_command("demo"))

@@ -1,11 +1,8 @@
-"""Count the FLOPs and parameters of a model: python tools/get_flops.py CONFIG [--help].
-
-MMDetection's own tool.
-"""
+"""Count the operations and parameters of a model: python tools/get_flops.py CONFIG [--help]."""
 
 import sys
 
-from mmdet_rank.cli.mmdet_tools import run_mmdet_tool
+from mmdet_rank.cli.main import run_command
 
 if __name__ == "__main__":
-    sys.exit(run_mmdet_tool("analysis_tools/get_flops.py"))
+    sys.exit(run_command("get-flops"))

@@ -1,11 +1,8 @@
-"""Print a config with everything that it inherits: python tools/print_config.py CONFIG [--help].
-
-MMDetection's own tool.
-"""
+"""Print a config with everything that it inherits: python tools/print_config.py CONFIG [--help]."""
 
 import sys
 
-from mmdet_rank.cli.mmdet_tools import run_mmdet_tool
+from mmdet_rank.cli.main import run_command
 
 if __name__ == "__main__":
-    sys.exit(run_mmdet_tool("misc/print_config.py"))
+    sys.exit(run_command("print-config"))

@@ -2,7 +2,7 @@
 
 import sys
 
-from mmdet_rank.cli.test import main
+from mmdet_rank.cli.main import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("test"))

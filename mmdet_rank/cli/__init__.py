@@ -1,3 +1,5 @@
-"""What the command-line tools share: errors, configs, launching, checkpoints, data checks."""
+"""The command ``mmdet-rank``, and what its subcommands share.
 
-import mmdet_rank.register  # noqa: F401  a config of stock parts may name a metric of the package
+``commands/`` has one file a subcommand, which reads the arguments and loads nothing heavy before;
+the modules here do the work.
+"""

@@ -7,8 +7,11 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+import mmdet_rank.register  # noqa: F401
 
+from mmengine.config import Config
+
+from mmdet_rank._mmengine import PREFIX, package_config
 from mmdet_rank.cli.errors import UserError, explained
 
 REMOVED_KEYS = {
@@ -27,48 +30,11 @@ REMOVED_KEYS = {
 MODEL_KEYS = ("rpn", "rpn_proposal", "rcnn", "assigner", "sampler", "nms", "score_thr")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that training and testing share with MMDetection's own tools."""
-    parser.add_argument("--work-dir", help="folder for logs, checkpoints and results")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="settings that override the config, for example "
-        "optim_wrapper.optimizer.lr=0.005; lists as key=a,b or key='[a,b]'",
-    )
-    parser.add_argument(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        default="none",
-        help="what started the processes; tools/dist_train.sh and dist_test.sh set pytorch",
-    )
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--trust-checkpoint",
-        action="store_true",
-        help="also read checkpoints that hold more than weights, which runs code from the file",
-    )
-
-
-def parse_arguments(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        UserError: A `--cfg-options` entry is not KEY=VALUE.
-    """
-    try:
-        return parser.parse_args(argv)
-    except ValueError as error:
-        raise UserError(f"Expected --cfg-options KEY=VALUE ..., but got: {error}") from error
-
-
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config of a tool and apply the flags of `add_arguments`.
+    """Read the config of a subcommand and apply its arguments.
 
     Args:
-        args: With `config` and the flags.
+        args: With those of `mmdet_rank.cli.arguments.add_run_arguments`, and `config`.
 
     Returns:
         The config, with `work_dir`, `launcher` and `default_scope` set.
@@ -76,14 +42,9 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         UserError: The file is missing or broken, or uses keys of MMDetection 2.
     """
-    path = Path(args.config)
-    if not path.is_file():
-        raise UserError(
-            f"Expected a config file, but {args.config} does not exist "
-            f"(looked from {Path.cwd()}){_suggest(path)}"
-        )
+    path = find_config(args.config)
     with explained(f"The config {args.config} cannot be read"):
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(path)
     if args.cfg_options is not None:
         with explained("--cfg-options do not fit the config"):
             data_root = cfg.get("data_root")
@@ -128,6 +89,22 @@ def move_data(cfg: Config, old: str, new: str) -> None:
         for kind in ("dataloader", "evaluator"):
             if cfg.get(f"{split}_{kind}"):
                 cfg[f"{split}_{kind}"] = moved(cfg[f"{split}_{kind}"])
+
+
+def find_config(name: str) -> Path:
+    """Find a config file.
+
+    Args:
+        name: Its path, or ``mmdet_rank::FOLDER/FILE`` for a config that comes with this package.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    path = package_config(name) if name.startswith(PREFIX) else Path(name)
+    if path.is_file():
+        return path
+    looked = "" if path.is_absolute() else f" (looked from {Path.cwd()})"
+    raise UserError(f"Expected a config file, but {name} does not exist{looked}{_suggest(path)}")
 
 
 def require(cfg: Config, keys: tuple[str, ...], name: str) -> None:

@@ -16,57 +16,31 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import mmdet_rank.register  # noqa: F401
+
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmdet_rank.cli.checkpoints import read_checkpoint
-from mmdet_rank.cli.config import load_config, parse_arguments
-from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
+from mmdet_rank.cli.config import load_config
+from mmdet_rank.cli.errors import UserError, explained, refused_input
 from mmdet_rank.convert import Conversion, convert_state_dict
 from mmdet_rank.evaluation.files import written_whole
 from mmdet_rank.version import __version__
 
 
-def main(argv: list[str] | None = None) -> int:
+def convert(args: argparse.Namespace) -> None:
     """Convert a checkpoint.
 
     Args:
-        argv: Command line. Default: that of the program.
+        args: The arguments of ``mmdet-rank convert``.
 
-    Returns:
-        The exit code.
+    Raises:
+        UserError: The config, the checkpoint or the place of the new one does not allow it.
     """
-    return run_tool(lambda: _convert(argv))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("config", help="config of the same detector in this package")
-    parser.add_argument("old", help="checkpoint of MMDetection 1 or 2")
-    parser.add_argument("new", help="where the converted checkpoint goes")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="settings that override the config, such as model.bbox_head.num_classes=4",
-    )
-    parser.add_argument(
-        "--trust-checkpoint",
-        action="store_true",
-        help="also read checkpoints that hold more than weights, which runs code from the file",
-    )
-    parser.set_defaults(work_dir=None, launcher="none")
-    return parser
-
-
-def _convert(argv: list[str] | None) -> None:
-    args = parse_arguments(_parser(), argv)
+    args.work_dir, args.launcher = None, "none"
     old, new = Path(args.old), Path(args.new)
     if new.exists() and old.exists() and new.samefile(old):
         raise UserError(f"Expected another file to write to than {args.old}; name a new one")

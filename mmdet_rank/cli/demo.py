@@ -1,4 +1,4 @@
-"""The demo, `python tools/demo.py`: data, training, evaluation and pictures by one command.
+"""The demo, `mmdet-rank demo`: data, training, evaluation and pictures by one command.
 
 Each step runs the project's own command or function and leaves its results in the work folder; a
 step whose results are there is not repeated.
@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import shutil
 import sys
 import time
@@ -22,10 +21,12 @@ from pathlib import Path
 from mmengine.config import Config
 from pycocotools.coco import COCO
 
-from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
+from mmdet_rank.cli.config import find_config
+from mmdet_rank.cli.errors import UserError, explained, refused_input
 from mmdet_rank.cli.progress import run_quietly, run_training
-from mmdet_rank.datasets.digits import DigitsOptions, build_digits
+from mmdet_rank.datasets.digits.build import build_digits
 from mmdet_rank.datasets.digits.metainfo import CLASSES
+from mmdet_rank.datasets.digits.options import DigitsOptions
 from mmdet_rank.evaluation.files import write_json, written_whole
 from mmdet_rank.evaluation.report import format_table, percent
 from mmdet_rank.evaluation.thresholds import report_thresholds
@@ -36,38 +37,22 @@ from mmdet_rank.visualization.detection_pictures import (
 )
 from mmdet_rank.visualization.training_curve import draw_training_curve, read_scalars
 
-CONFIG = "configs/digits/rs-atss_r18_fpn_digits.py"
 NUM_PICTURES = 24
 NUM_ON_SHEET = 8
 COLUMNS = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
 
 
-def main(root: Path, argv: list[str] | None = None) -> int:
-    """Run the tool.
+def demo(args: argparse.Namespace) -> None:
+    """Run the demo.
 
     Args:
-        root: Folder of the repository, with ``configs/`` and ``tools/``.
-        argv: Arguments, those of the command line by default.
-
-    Returns:
-        The exit code.
-    """
-    try:
-        return run_tool(lambda: demo(root, argv))
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on after the last epoch.", file=sys.stderr)
-        return 130
-
-
-def demo(root: Path, argv: list[str] | None = None) -> None:
-    """Run the demo as `main` does.
+        args: The arguments of ``mmdet-rank demo``.
 
     Raises:
         UserError: The config or the data folder does not allow it, or a step failed.
     """
-    args = make_parser(root).parse_args(argv)
     started = time.perf_counter()
-    run = Demo(root, Path(args.config), Path(args.work_dir))
+    run = Demo(find_config(args.config), Path(args.work_dir))
     with refused_input():
         options = DigitsOptions(train=args.train, val=args.val)
     run.prepare_data(options)
@@ -79,42 +64,21 @@ def demo(root: Path, argv: list[str] | None = None) -> None:
     print(run.table())
 
 
-def make_parser(root: Path) -> argparse.ArgumentParser:
-    """Make the parser of the command line."""
-    default = DigitsOptions()
-    parser = argparse.ArgumentParser(
-        prog="demo.py",
-        description="Make the digits data set, train a detector on it, evaluate it, draw pictures.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "--config", default=os.path.relpath(root / CONFIG), help="config of the detector"
-    )
-    parser.add_argument("--work-dir", default="work_dirs/demo", help="folder of the results")
-    parser.add_argument("--train", type=int, default=default.train, help="training images")
-    parser.add_argument("--val", type=int, default=default.val, help="validation images")
-    return parser
-
-
 @dataclass
 class Demo:
     """The steps of the demo and where their results lie.
 
     Attributes:
-        root: Folder of the repository.
         config: Config of the detector.
         folder: Work folder.
     """
 
-    root: Path
     config: Path
     folder: Path
 
     @cached_property
     def cfg(self) -> Config:
         """The config, read."""
-        if not self.config.is_file():
-            raise UserError(f"Expected a config file, but {self.config} does not exist")
         with explained(f"{self.config} cannot be read"):
             cfg = Config.fromfile(self.config)
         dataset = (cfg.get("val_dataloader") or {}).get("dataset") or {}
@@ -122,12 +86,12 @@ class Demo:
         if tuple(classes) != CLASSES:
             raise UserError(
                 f"Expected a config of configs/digits/, for the demo makes that data, but "
-                f"{self.config} has other classes; train it by tools/train.py"
+                f"{self.config} has other classes; train it by mmdet-rank train"
             )
         if "bbox" not in cfg.val_evaluator.metric:
             raise UserError(
                 f"Expected a config that evaluates boxes, which the demo draws, but {self.config} "
-                f"evaluates {cfg.val_evaluator.metric}; train it by tools/train.py"
+                f"evaluates {cfg.val_evaluator.metric}; train it by mmdet-rank train"
             )
         return cfg
 
@@ -199,7 +163,7 @@ class Demo:
         if not pointer.is_file():
             state["training_seconds"] = 0.0
         command = [
-            *(sys.executable, str(self.root / "tools" / "train.py"), str(self.config)),
+            *(sys.executable, "-m", "mmdet_rank", "train", str(self.config)),
             *("--work-dir", str(self.training), "--resume"),
         ]
         epochs = self.cfg.train_cfg.max_epochs
@@ -218,7 +182,7 @@ class Demo:
             return
         prefix = self.report.parent
         command = [
-            *(sys.executable, str(self.root / "tools" / "test.py"), str(self.config)),
+            *(sys.executable, "-m", "mmdet_rank", "test", str(self.config)),
             str(self.training / self._read_state()["checkpoint"]),
             *("--work-dir", str(prefix), "--cfg-options"),
             f"test_evaluator.outfile_prefix={prefix / 'detections'}",

@@ -1,41 +1,31 @@
-"""Draw detections on pictures: `python tools/demo_image.py PICTURES CONFIG CHECKPOINT`."""
+"""Drawing detections on pictures: what `mmdet-rank demo-image` does."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import mmdet_rank.register  # noqa: F401
+
 from mmdet.apis import DetInferencer
 from mmdet.apis.det_inferencer import IMG_EXTENSIONS
 
 from mmdet_rank.cli import checkpoints
-from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments
-from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
+from mmdet_rank.cli.config import load_config
+from mmdet_rank.cli.errors import UserError, explained, refused_input
 from mmdet_rank.engine.lrp_threshold_hook import warn_of_thresholds
 from mmdet_rank.evaluation.thresholds import ScoreThresholds, load_thresholds
 
-DEFAULT_SCORE = 0.3
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool.
+def draw(args: argparse.Namespace) -> None:
+    """Draw.
 
     Args:
-        argv: Arguments, those of the command line by default.
-
-    Returns:
-        The exit code.
-    """
-    return run_tool(lambda: draw(argv))
-
-
-def draw(argv: list[str] | None = None) -> None:
-    """Draw as `main` does.
+        args: The arguments of ``mmdet-rank demo-image``.
 
     Raises:
         UserError: The pictures, the config, the checkpoint or the thresholds do not allow it.
     """
-    args = parse_arguments(make_parser(), argv)
     pictures = find_pictures(args.pictures)
     thresholds = None
     if args.thresholds is not None:
@@ -61,33 +51,6 @@ def draw(argv: list[str] | None = None) -> None:
     )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="demo_image.py", description="Draw a detector's detections on pictures."
-    )
-    parser.add_argument("pictures", help="a picture or a folder of pictures")
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file")
-    add_arguments(parser)
-    parser.add_argument(
-        "--thresholds",
-        metavar="FILE",
-        help="draw detections that reach the score threshold of their category: {name: score}, or "
-        "an LRP report",
-    )
-    parser.add_argument(
-        "--score-thr",
-        type=float,
-        default=DEFAULT_SCORE,
-        help="draw detections of this score and above, where --thresholds has none for their "
-        "category (default: %(default)s)",
-    )
-    parser.add_argument("--out-dir", default="outputs", help="where pictures and detections go")
-    parser.add_argument("--device", help="such as cpu or cuda:0; the best there is by default")
-    return parser
-
-
 def find_pictures(path: str) -> list[str]:
     """Name the picture, or all pictures of a folder.
 
@@ -109,7 +72,7 @@ def find_pictures(path: str) -> list[str]:
 
 
 def threshold_detections(
-    inferencer: DetInferencer, thresholds: dict[str, float], default: float = DEFAULT_SCORE
+    inferencer: DetInferencer, thresholds: dict[str, float], default: float
 ) -> None:
     """Have an inferencer of MMDetection return and draw thresholded detections only.
 

@@ -14,18 +14,18 @@ class UserError(Exception):
     """A mistake of the user; the message says what was expected, what came, and what to do."""
 
 
-def run_tool(main: Callable[[], None]) -> int:
+def run_tool(main: Callable[[], int | None]) -> int:
     """Run the main function of a tool.
 
     Args:
         main: Called without arguments.
 
     Returns:
-        The exit code: 0, or 1 after a message on stderr when `main` raised UserError. Other
-        exceptions are faults of a program, not of its user, and pass.
+        The exit code: what `main` returned or 0, or 1 after a message on stderr when it raised
+        UserError. Other exceptions are faults of a program, not of its user, and pass.
     """
     try:
-        main()
+        return main() or 0
     except UserError as error:
         if traceback_wanted():
             raise
@@ -33,7 +33,6 @@ def run_tool(main: Callable[[], None]) -> int:
         where = "" if rank == "0" else f" (process {rank})"
         print(f"error{where}: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def traceback_wanted() -> bool:
@@ -46,11 +45,12 @@ def refused_input() -> Iterator[None]:
     """Turn the errors by which a function refuses what the user gave into UserErrors.
 
     Raises:
-        UserError: With the message of the ValueError or OSError.
+        UserError: With the message of the ValueError or OSError, or of the ImportError of a package
+            that only this input needs.
     """
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         raise UserError(str(error)) from error
 
 

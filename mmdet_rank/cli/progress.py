@@ -1,10 +1,11 @@
-"""Running the tools as other processes, their long output in a file and a progress bar instead."""
+"""Running subcommands as processes, their long output in a file and a progress bar instead."""
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,8 +61,13 @@ def run_training(command: Sequence[str], log: Path, epochs: int) -> Iterator[flo
 
 def _show(command: Sequence[str], log: Path) -> None:
     """Print a command as a user would type it."""
-    script = os.path.relpath(command[1])
-    print(f"$ python {' '.join([script, *command[2:]])}\n  (its output: {log})", flush=True)
+    print(f"$ {_shown(command)}\n  (its output: {log})", flush=True)
+
+
+def _shown(command: Sequence[str]) -> str:
+    """A command as a user would type it."""
+    start = [sys.executable, "-m", "mmdet_rank"]
+    return shlex.join(["mmdet-rank", *command[3:]] if command[:3] == start else command)
 
 
 def _polled(command: Sequence[str], log: Path) -> Iterator[None]:
@@ -80,7 +86,7 @@ def _polled(command: Sequence[str], log: Path) -> Iterator[None]:
             process.wait()
     if process.returncode:
         raise UserError(
-            f"{Path(command[1]).name} ended with exit code {process.returncode}:\n"
+            f"{' '.join(_shown(command).split()[:2])} ended with exit code {process.returncode}:\n"
             f"{_last_words(log)}\nAll of its output is in {log}"
         )
 

@@ -1,10 +1,12 @@
-"""Evaluate a detector: `python tools/test.py CONFIG CHECKPOINT`, with MMDetection's own flags."""
+"""Evaluating a detector from a config and a checkpoint: what `mmdet-rank test` does."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 from copy import deepcopy
+
+import mmdet_rank.register  # noqa: F401
 
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
@@ -17,8 +19,8 @@ from mmengine.runner import Runner
 from mmdet_rank.cli import checkpoints, datasets
 from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
-from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments, require
-from mmdet_rank.cli.errors import UserError, explained, refused_input, run_tool
+from mmdet_rank.cli.config import load_config, require
+from mmdet_rank.cli.errors import UserError, explained, refused_input
 from mmdet_rank.cli.launch import end_processes, prepare_processes
 from mmdet_rank.cli.submission import Submission
 from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
@@ -47,20 +49,11 @@ TTA_TRANSFORMS = [
 ]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool.
+def evaluate(args: argparse.Namespace) -> dict[str, float]:
+    """Evaluate.
 
     Args:
-        argv: Arguments, those of the command line by default.
-
-    Returns:
-        The exit code.
-    """
-    return run_tool(lambda: evaluate(argv))
-
-
-def evaluate(argv: list[str] | None = None) -> dict[str, float]:
-    """Evaluate as `main` does.
+        args: The arguments of ``mmdet-rank test``.
 
     Returns:
         The metrics by name.
@@ -68,7 +61,6 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
     Raises:
         UserError: The config, the data or the checkpoint does not allow it.
     """
-    args = parse_arguments(make_parser(), argv)
     check_arguments(args)
     setup_cache_size_limit_of_dynamo()
     checkpoints.use_safe_loading(args.trust_checkpoint)
@@ -97,36 +89,6 @@ def evaluate(argv: list[str] | None = None) -> dict[str, float]:
     finally:
         del runner, model  # before their processes end
         end_processes()
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="test.py", description="Evaluate a detector from a config and a checkpoint."
-    )
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="checkpoint file")
-    add_arguments(parser)
-    parser.add_argument("--out", metavar="FILE", help="also write all predictions to this .pkl")
-    parser.add_argument("--show", action="store_true", help="show the detections in a window")
-    parser.add_argument("--show-dir", help="folder, under that of the run, for painted images")
-    parser.add_argument(
-        "--wait-time", type=float, default=2, help="seconds that --show shows an image"
-    )
-    parser.add_argument("--tta", action="store_true", help="augment at test time")
-    parser.add_argument(
-        "--thresholds",
-        metavar="FILE",
-        help="keep only detections that reach the score threshold of their category: "
-        "{name: score}, or an LRP report",
-    )
-    parser.add_argument(
-        "--submission",
-        metavar="DIR",
-        help="test on an image list without annotations (test_dataloader.dataset.ann_file) and "
-        "write the zip file for the COCO test-dev server",
-    )
-    return parser
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
-"""Train a detector: `python tools/train.py CONFIG`, with MMDetection's own flags."""
+"""Training a detector from a config: what `mmdet-rank train` does."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+
+import mmdet_rank.register  # noqa: F401
 
 import torch
 from mmdet.engine.hooks import NumClassCheckHook
@@ -16,33 +18,23 @@ from mmengine.runner import Runner
 from mmdet_rank.cli import checkpoints, datasets
 from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
-from mmdet_rank.cli.config import add_arguments, load_config, parse_arguments, require
-from mmdet_rank.cli.errors import UserError, explained, run_tool
+from mmdet_rank.cli.config import load_config, require
+from mmdet_rank.cli.errors import UserError, explained
 from mmdet_rank.cli.launch import end_processes, prepare_processes, warn_of_batch_size
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 
 EXACT_RESUME_HOOK = "mmdet.IterationSeedHook"  # found from any scope
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool.
+def train(args: argparse.Namespace) -> None:
+    """Train.
 
     Args:
-        argv: Arguments, those of the command line by default.
-
-    Returns:
-        The exit code.
-    """
-    return run_tool(lambda: train(argv))
-
-
-def train(argv: list[str] | None = None) -> None:
-    """Train as `main` does.
+        args: The arguments of ``mmdet-rank train``.
 
     Raises:
         UserError: The config, the data or a checkpoint does not allow it.
     """
-    args = parse_arguments(make_parser(), argv)
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(args)
     require(cfg, ("model", "train_dataloader", "train_cfg", "optim_wrapper"), args.config)
@@ -67,32 +59,6 @@ def train(argv: list[str] | None = None) -> None:
     finally:
         del runner  # before its processes end
         end_processes()
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="train.py", description="Train a detector from a config.")
-    parser.add_argument("config", help="config file")
-    add_arguments(parser)
-    parser.add_argument(
-        "--amp",
-        action="store_true",
-        help="train with mixed precision: float16 on a GPU, bfloat16 without one",
-    )
-    parser.add_argument(
-        "--auto-scale-lr",
-        action="store_true",
-        help="scale the learning rate by total batch / auto_scale_lr.base_batch_size",
-    )
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="auto",
-        metavar="CHECKPOINT",
-        help="continue from this checkpoint; without one, from the latest in the work folder, or "
-        "from the beginning where there is none",
-    )
-    return parser
 
 
 def enable_amp(cfg: Config) -> None:

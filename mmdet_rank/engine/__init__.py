@@ -1,6 +1,7 @@
 """Hooks and wrappers for training."""
 
 import mmdet_rank._stack  # noqa: F401
+
 from mmdet_rank.engine.bfloat16_optim_wrapper import BFloat16OptimWrapper
 from mmdet_rank.engine.class_counts_hook import ClassCountsHook
 from mmdet_rank.engine.iteration_seed_hook import IterationSeedHook

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+import mmdet_rank.register  # noqa: F401
+
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from synthetic import make_batch
-
-import mmdet_rank.register  # noqa: F401
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -1,10 +1,10 @@
 """Small dense heads over strides 4, 8 and 16 of 64-pixel images, by name."""
 
+import mmdet_rank.register  # noqa: F401
+
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
-
-import mmdet_rank.register  # noqa: F401
 
 LOSSES = ("RankSortLoss", "aLRPLoss", "APLoss")
 TEST_CFG = dict(

@@ -1,10 +1,10 @@
 """Tiny one-stage instance segmentors for 64-pixel images, by name."""
 
+import mmdet_rank.register  # noqa: F401
+
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-
-import mmdet_rank.register  # noqa: F401
 
 BACKBONE = dict(
     type="ResNet", depth=18, base_channels=8, num_stages=4, out_indices=(0, 1, 2, 3),

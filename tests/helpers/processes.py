@@ -1,10 +1,10 @@
 """Run a function in several gloo processes and collect what each returns."""
 
+import mmdet_rank.register  # noqa: F401  before mmdet, which may lack operators without it
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-
-import mmdet_rank.register  # noqa: F401  before mmdet, which may lack operators without it
 
 
 def spawn(function, args, count):

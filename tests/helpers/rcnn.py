@@ -1,11 +1,11 @@
 """Small two-stage detectors for 64-pixel images, by name."""
 
+import mmdet_rank.register  # noqa: F401
+
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from synthetic import make_batch
-
-import mmdet_rank.register  # noqa: F401
 
 DETECTORS = ("faster", "mask", "cascade", "cascade_mask")
 LOSSES = ("RankSortLoss", "aLRPLoss", "APLoss")

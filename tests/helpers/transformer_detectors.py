@@ -1,5 +1,7 @@
 """Small transformer detectors for 64-pixel images, by name."""
 
+import mmdet_rank.register  # noqa: F401
+
 import mmdet
 import torch
 import torch.distributed as dist
@@ -10,8 +12,6 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import digit_version
 from synthetic import make_batch
 from torch.nn.parallel import DistributedDataParallel
-
-import mmdet_rank.register  # noqa: F401
 
 LAYERS = 2
 DINO_WIDTH = 16 if digit_version(mmdet.__version__) >= digit_version("3.4.0") else 256

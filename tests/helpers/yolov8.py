@@ -2,12 +2,12 @@
 
 import math
 
+import mmdet_rank.register  # noqa: F401
+
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-
-import mmdet_rank.register  # noqa: F401
 
 SIZES = {
     "n": (0.33, 0.25, 1024, [64, 128, 256], 1),

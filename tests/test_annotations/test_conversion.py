@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import commands
 import cv2
 import labelled_data
 import pytest
@@ -10,7 +11,6 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from mmdet_rank.annotations.conversion import convert_data, read_data
-from mmdet_rank.cli import convert_data as command
 
 FORMS = {
     "Pascal VOC": labelled_data.write_voc,
@@ -233,7 +233,7 @@ def test_a_test_set_is_drawn_where_it_is_asked_for(tmp_path):
 )
 def test_what_is_not_recognised_is_refused(tmp_path, change, message, capsys):
     change(tmp_path)
-    assert command.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert commands.convert_data([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -259,7 +259,7 @@ def test_a_category_twice_is_refused_with_both_entries(tmp_path):
 
 def test_the_command_writes_and_says_what(tmp_path, capsys):
     root = labelled_data.write_yolo(tmp_path / "data")
-    assert command.main([str(root), "--out", str(tmp_path / "out")]) == 0
+    assert commands.convert_data([str(root), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert "as YOLO" in out
     assert "train: 4 pictures; 3 bar, 2 ring." in out

@@ -7,7 +7,7 @@ import torch
 
 from configs import build_model, config_names, find, load_config, train_step
 from mmdet_rank.criteria.balance import EpochBalance
-from mmdet_rank.datasets.digits import METAINFO
+from mmdet_rank.datasets.digits.metainfo import METAINFO
 
 HEADS = {"atss": ("ATSSHead", "RankATSSHead"), "retinanet": ("RetinaHead", "RankRetinaHead")}
 LOSSES = {"": "FocalLoss", "rs-": "RankSortLoss", "alrp-": "aLRPLoss", "ap-": "APLoss"}

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from mmdet_rank.datasets.digits import METAINFO, DigitsOptions, build_digits
-from mmdet_rank.datasets.digits.build import plan_labels
+from mmdet_rank.datasets.digits.build import build_digits, plan_labels
 from mmdet_rank.datasets.digits.compose import MIN_VISIBLE, compose
+from mmdet_rank.datasets.digits.metainfo import METAINFO
+from mmdet_rank.datasets.digits.options import DigitsOptions
 from mmdet_rank.datasets.digits.sources import load_photographs, load_scans
 
 SMALL = DigitsOptions(train=40, val=12, size=96, seed=3)

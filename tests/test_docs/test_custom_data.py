@@ -5,12 +5,11 @@ import re
 import shutil
 from pathlib import Path
 
+import commands
 import pytest
 import tiny_detection
 import torch
 from mmengine.config import Config
-
-from mmdet_rank.cli import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -58,7 +57,7 @@ def train_with(snippet, folder, *options):
     config.write_text(snippet)
     work_dir = folder / "work"
     arguments = [str(config), "--work-dir", str(work_dir), "--cfg-options", *SMALL, *options]
-    assert train.main(arguments) == 0
+    assert commands.train(arguments) == 0
     weights = torch.load(work_dir / "epoch_1.pth", weights_only=False)["state_dict"]
     return weights, next(work_dir.glob("*/*.log")).read_text()
 

@@ -1,10 +1,11 @@
 """FocalMarginLoss and HybridFocalMarginLoss in MMDetection's call form, trained on cracks."""
 
+import mmdet_rank.register  # noqa: F401
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 
-import mmdet_rank.register  # noqa: F401
 from mmdet_rank.losses import FocalMarginLoss, HybridFocalMarginLoss
 from mmdet_rank.ops import focal_margin_loss, hybrid_focal_margin_loss
 

@@ -1,11 +1,12 @@
 """The losses in MMSegmentation's call form: adapters that compute nothing themselves."""
 
+import mmdet_rank.register  # noqa: F401
+
 import pytest
 import torch
 from mmseg.registry import MODELS
 from random_masks import random_masks
 
-import mmdet_rank.register  # noqa: F401
 from mmdet_rank import losses, ops
 from mmdet_rank.losses.pixel_loss import MASK_LOSSES, PIXEL_LOSSES, RANKING_LOSSES, sample_pixels
 from mmdet_rank.ops.pixel_labels import depth_labels, overlap_labels

@@ -2,12 +2,13 @@
 
 import math
 
+import mmdet_rank.register  # noqa: F401
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 from synthetic import make_batch, make_features
 
-import mmdet_rank.register  # noqa: F401
 from mmdet_rank.losses import REGLoss
 from mmdet_rank.ops import refined_generalized_focal_loss
 

@@ -49,9 +49,9 @@ def run(rank, port, failures):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    from dense_heads import HEADS, LOSSES
-
     import mmdet_rank.register  # noqa: F401
+
+    from dense_heads import HEADS, LOSSES
 
     for name in HEADS:
         for loss in LOSSES:

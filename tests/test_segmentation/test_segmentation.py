@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,6 @@ from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from PIL import Image
 
 import mmdet_rank.segmentation  # noqa: F401
-from mmdet_rank.cli import test as test_tool
-from mmdet_rank.cli import train as train_tool
 from mmdet_rank.cli.config import move_data
 from mmdet_rank.segmentation.augmentation import FIGURE_2
 
@@ -180,16 +179,16 @@ def test_training_resumes_exactly_and_tests(tmp_path):
     config = tiny_config(tmp_path, "rs-unet-s_1xb16-1k_96x96")
     move = ["--cfg-options", f"data_root={root}"]
     whole, rest = tmp_path / "whole", tmp_path / "rest"
-    assert train_tool.main([config, "--work-dir", str(whole), *move]) == 0
+    assert commands.train([config, "--work-dir", str(whole), *move]) == 0
     middle = str(whole / "iter_2.pth")
-    assert train_tool.main([config, "--work-dir", str(rest), "--resume", middle, *move]) == 0
+    assert commands.train([config, "--work-dir", str(rest), "--resume", middle, *move]) == 0
     models = [
         torch.load(folder / "iter_4.pth", weights_only=False)["state_dict"]
         for folder in (whole, rest)
     ]
     assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
     validated = [line for line in scalars(whole) if "pixels/IoU" in line][-1]
-    figures = test_tool.evaluate(
+    figures = commands.figures(
         [config, str(whole / "iter_4.pth"), "--work-dir", str(tmp_path / "test"), *move]
     )
     assert figures["pixels/AP"] == pytest.approx(validated["pixels/AP"], abs=1e-6)
@@ -200,7 +199,7 @@ def test_data_without_foreground_trains_to_zeros(tmp_path):
     config = tiny_config(tmp_path)
     work_dir = tmp_path / "run"
     arguments = ["--work-dir", str(work_dir), "--amp", "--cfg-options", f"data_root={root}"]
-    assert train_tool.main([config, *arguments]) == 0
+    assert commands.train([config, *arguments]) == 0
     lines = scalars(work_dir)
     losses = [line["loss"] for line in lines if "loss" in line]
     assert len(losses) == 4
@@ -215,7 +214,7 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys):
     (root / "masks" / "3.png").unlink()
     config = tiny_config(tmp_path)
     arguments = ["--work-dir", str(tmp_path / "run"), "--cfg-options", f"data_root={root}"]
-    assert train_tool.main([config, *arguments]) == 1
+    assert commands.train([config, *arguments]) == 1
     message = capsys.readouterr().err
     assert "Expected a mask in" in message
     assert "3.jpg" in message

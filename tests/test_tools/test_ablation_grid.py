@@ -10,7 +10,8 @@ from mmengine.config import Config, DictAction
 from configs import load_config
 from mmdet_rank.cli import ablation
 from mmdet_rank.criteria import BALANCES, INSTANCE_WEIGHTS
-from mmdet_rank.datasets.digits import DigitsOptions, build_digits
+from mmdet_rank.datasets.digits.build import build_digits
+from mmdet_rank.datasets.digits.options import DigitsOptions
 
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
+import commands
 import pytest
 import tiny_detection
 import torch
 from mmengine.config import Config
 
-from mmdet_rank.cli import test as test_tool
-from mmdet_rank.cli import train as train_tool
 from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.datasets import warn_of_other_truth
 
@@ -53,7 +52,7 @@ def test_names_and_colours_follow_the_file(tiny):
 
 def test_checkpoint_has_the_right_names(tiny, tmp_path):
     config, _ = tiny
-    assert train_tool.main([str(config), "--work-dir", str(tmp_path / "run")]) == 0
+    assert commands.train([str(config), "--work-dir", str(tmp_path / "run")]) == 0
     checkpoint = torch.load(tmp_path / "run" / "epoch_1.pth", weights_only=False)
     assert checkpoint["meta"]["dataset_meta"]["classes"] == ("disc", "bar")
 
@@ -63,7 +62,7 @@ def test_files_of_different_order_are_refused(tiny, capsys):
     write_other(data, lambda content: content["categories"].reverse())
     arguments = [str(config), "--work-dir", str(data / "run")]
     option = "val_dataloader.dataset.ann_file=other.json"
-    assert train_tool.main([*arguments, "--cfg-options", option]) == 1
+    assert commands.train([*arguments, "--cfg-options", option]) == 1
     message = capsys.readouterr().err
     assert f"{data}/annotations.json has disc, bar, and {data}/other.json has bar, disc" in message
     assert not list(data.glob("run/*.pth"))
@@ -110,9 +109,9 @@ def test_objects_without_iscrowd_are_evaluated(tiny, tmp_path):
     config, data = tiny
     config.write_text(config.read_text().replace('"CocoMetric"', '"CocoLRPMetric"'))
     arguments = [str(config), "--work-dir", str(tmp_path / "run")]
-    assert train_tool.main(arguments) == 0
+    assert commands.train(arguments) == 0
     arguments.insert(1, str(tmp_path / "run" / "epoch_1.pth"))
-    figures = test_tool.evaluate(arguments)
+    figures = commands.figures(arguments)
     write_other(data, lambda content: [a.pop("iscrowd") for a in content["annotations"]])
     (data / "other.json").replace(data / "annotations.json")
-    assert test_tool.evaluate(arguments) == pytest.approx(figures, nan_ok=True)
+    assert commands.figures(arguments) == pytest.approx(figures, nan_ok=True)

@@ -7,7 +7,8 @@ import pytest
 from mmengine.config import Config
 
 from mmdet_rank.cli import compare
-from mmdet_rank.datasets.digits import DigitsOptions, build_digits
+from mmdet_rank.datasets.digits.build import build_digits
+from mmdet_rank.datasets.digits.options import DigitsOptions
 
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""

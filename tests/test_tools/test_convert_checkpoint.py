@@ -6,11 +6,11 @@ from pathlib import Path
 import old_checkpoints
 import pytest
 import torch
+from commands import convert as main
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
 from configs import build_model, predict
-from mmdet_rank.cli.convert_checkpoint import main
 from mmdet_rank.convert import ConversionError, convert_state_dict
 
 SAME = ["backbone.layer3.0.conv2.weight", "backbone.bn1.num_batches_tracked"]

@@ -102,7 +102,10 @@ def test_mistakes_end_in_one_message(tmp_path):
     (tmp_path / "tiny.py").write_text(wrong)
     failed = run(tmp_path)
     assert failed.returncode == 1
-    assert "train.py ended with exit code 1:\nerror: The config cannot be built" in failed.stderr
+    assert (
+        "mmdet-rank train ended with exit code 1:\nerror: The config cannot be built"
+        in failed.stderr
+    )
     assert "Traceback" not in failed.stderr
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
+import commands
 import pytest
 import tiny_detection
 import torch
-
-from mmdet_rank.cli import train
 
 FACTOR = "bbox_head.criterion.box_task.balance.factor"
 
@@ -36,7 +35,7 @@ def write_config(folder, data, name, **length):
 
 
 def run(config, work_dir, *arguments):
-    return train.main([str(config), "--work-dir", str(work_dir), *arguments])
+    return commands.train([str(config), "--work-dir", str(work_dir), *arguments])
 
 
 def checkpoint(work_dir, name):

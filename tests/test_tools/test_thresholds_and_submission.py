@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import commands
 import pytest
 import tiny_detection
 import torch
@@ -12,8 +13,6 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from mmdet_rank.cli import demo_image
-from mmdet_rank.cli import test as test_tool
 from mmdet_rank.engine import lrp_threshold_hook
 
 
@@ -36,13 +35,13 @@ def detector(tmp_path_factory):
 def run(detector, *options):
     folder = detector / "run"
     arguments = [detector / "tiny.py", detector / "weights.pth", "--work-dir", folder, *options]
-    return test_tool.evaluate([str(argument) for argument in arguments])
+    return commands.figures([str(argument) for argument in arguments])
 
 
 def exit_code(detector, *options):
     folder = detector / "run"
     arguments = [detector / "tiny.py", detector / "weights.pth", "--work-dir", folder, *options]
-    return test_tool.main([str(argument) for argument in arguments])
+    return commands.test([str(argument) for argument in arguments])
 
 
 def report_options(detector, name):
@@ -155,7 +154,7 @@ def test_submission_refuses(detector, tmp_path, capsys):
 def draw(detector, out, *options):
     pictures = detector / "data" / "images"
     arguments = [pictures, detector / "tiny.py", detector / "weights.pth", "--device", "cpu"]
-    return demo_image.main([str(a) for a in [*arguments, "--out-dir", out, *options]])
+    return commands.demo_image([str(a) for a in [*arguments, "--out-dir", out, *options]])
 
 
 def predictions(out):
@@ -187,11 +186,11 @@ def test_pictures_refused(detector, tmp_path, capsys):
     assert draw(detector, tmp_path / "out", "--thresholds", bad) == 1
     assert "['cat']" in capsys.readouterr().err
     arguments = [tmp_path / "none", detector / "tiny.py", detector / "weights.pth"]
-    assert demo_image.main([str(a) for a in arguments]) == 1
+    assert commands.demo_image([str(a) for a in arguments]) == 1
     assert "does not exist" in capsys.readouterr().err
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "notes.txt").touch()
-    assert demo_image.main([str(a) for a in arguments]) == 1
+    assert commands.demo_image([str(a) for a in arguments]) == 1
     assert "there is none among its 1 files" in capsys.readouterr().err
 
 
@@ -201,5 +200,5 @@ def test_pictures_of_a_camera(detector, tmp_path):
     shutil.copy(picture, tmp_path / "camera" / "DSC1.PNG")
     arguments = [tmp_path / "camera", detector / "tiny.py", detector / "weights.pth"]
     options = ["--device", "cpu", "--out-dir", tmp_path / "out"]
-    assert demo_image.main([str(a) for a in [*arguments, *options]]) == 0
+    assert commands.demo_image([str(a) for a in [*arguments, *options]]) == 0
     assert [path.name for path in (tmp_path / "out" / "vis").iterdir()] == ["DSC1.PNG"]

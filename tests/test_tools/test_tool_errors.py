@@ -8,12 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 import tiny_detection
 import torch
 
-from mmdet_rank.cli import test as test_tool
-from mmdet_rank.cli import train as train_tool
 from mmdet_rank.cli.checkpoints import read_checkpoint
 from mmdet_rank.cli.errors import UserError
 
@@ -38,7 +37,7 @@ def fails(capsys, main, *arguments) -> str:
 
 
 def train_fails(capsys, config, *arguments) -> str:
-    return fails(capsys, train_tool.main, config, "--work-dir", config.parent / "w", *arguments)
+    return fails(capsys, commands.train, config, "--work-dir", config.parent / "w", *arguments)
 
 
 def edit(config: Path, old: str, new: str) -> None:
@@ -90,7 +89,7 @@ def test_part_of_a_config(capsys, tiny):
         message = train_fails(capsys, config, *flags)
         assert message.startswith(f"Expected a whole config, but {config} has no optim_wrapper;")
     config.write_text("model = dict()\n")
-    message = fails(capsys, test_tool.main, config, write_weights(config.parent))
+    message = fails(capsys, commands.test, config, write_weights(config.parent))
     assert "has no test_dataloader, test_cfg, test_evaluator" in message
 
 
@@ -102,7 +101,7 @@ def write_weights(folder) -> Path:
 def test_what_is_no_checkpoint(capsys, tiny):
     config, data = tiny
     torch.save([torch.zeros(1)], data / "list.pth")
-    for run in (test_tool.main, config), (train_tool.main, config, "--resume"):
+    for run in (commands.test, config), (commands.train, config, "--resume"):
         assert "list.pth holds a list" in fails(capsys, *run, data / "list.pth")
         message = fails(capsys, *run, "https://example.org/weights.pth")
         assert "https://example.org/weights.pth; download it" in message
@@ -198,7 +197,7 @@ def test_other_batch_size_warns_unless_scaled(capsys, tiny):
         config = tiny_detection.write_config(data.parent, data, epochs=1, name=f"{name}.py")
         work_dir = data.parent / name
         arguments = [str(config), "--work-dir", str(work_dir), *flags, *options]
-        assert train_tool.main(arguments) == 0
+        assert commands.train(arguments) == 0
         (log,) = work_dir.glob("*/*.log")
         assert ("total batch of 8, but this run has 1" in log.read_text()) == warned
 
@@ -207,36 +206,36 @@ def test_checkpoints(capsys, tiny):
     """Train once, then use the checkpoint rightly and wrongly."""
     config, _ = tiny
     folder = config.parent / "run"
-    assert train_tool.main([str(config), "--work-dir", str(folder)]) == 0
+    assert commands.train([str(config), "--work-dir", str(folder)]) == 0
     good = folder / "epoch_1.pth"
 
     out = folder / "out.pkl"
     arguments = [str(config), str(good), "--work-dir", str(folder / "test"), "--out", str(out)]
-    assert test_tool.main(arguments) == 0
+    assert commands.test(arguments) == 0
     assert out.stat().st_size > 0
-    assert "--out to end in .pkl" in fails(capsys, test_tool.main, *arguments[:4], "--out", "a.x")
+    assert "--out to end in .pkl" in fails(capsys, commands.test, *arguments[:4], "--out", "a.x")
 
     missing = folder / "epoch_2.pth"
-    assert "does not exist" in fails(capsys, test_tool.main, config, missing)
+    assert "does not exist" in fails(capsys, commands.test, config, missing)
     assert "does not exist" in train_fails(capsys, config, "--resume", missing)
 
     cut = folder / "cut.pth"
     cut.write_bytes(good.read_bytes()[:1000])
-    assert "not whole (1000 bytes)" in fails(capsys, test_tool.main, config, cut)
+    assert "not whole (1000 bytes)" in fails(capsys, commands.test, config, cut)
 
     options = ("--cfg-options", "model.bbox_head.stacked_convs=2", "model.bbox_head.num_classes=4")
-    message = fails(capsys, test_tool.main, config, good, *options)
+    message = fails(capsys, commands.test, config, good, *options)
     assert "4 missing in the checkpoint: bbox_head.cls_convs.1.conv.weight" in message
     assert "2 of another shape: bbox_head.retina_cls.weight: (2, 16, 3, 3), not (4," in message
 
     weights = folder / "weights.pth"
     torch.save({"state_dict": torch.load(good, weights_only=False)["state_dict"]}, weights)
-    assert test_tool.main([str(config), str(weights), "--work-dir", str(folder / "test")]) == 0
+    assert commands.test([str(config), str(weights), "--work-dir", str(folder / "test")]) == 0
     assert "has weights alone" in train_fails(capsys, config, "--resume", weights)
 
     code = folder / "code.pth"
     torch.save({"state_dict": {}, "code": PrintsWhenRead()}, code)
-    message = fails(capsys, test_tool.main, config, code)
+    message = fails(capsys, commands.test, config, code)
     assert "would run code" in message
     assert "--trust-checkpoint" in message
 

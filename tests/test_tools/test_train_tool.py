@@ -12,12 +12,12 @@ import time
 import weakref
 from pathlib import Path
 
+import commands
 import pytest
 import tiny_detection
 import torch
 
-from mmdet_rank.cli import test as test_tool
-from mmdet_rank.cli import train
+from mmdet_rank.cli import train as training
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,7 +39,7 @@ def assert_equal_weights(first: Path, second: Path) -> None:
 
 
 def run(config: Path, work_dir: Path, *arguments: str) -> int:
-    return train.main([str(config), "--work-dir", str(work_dir), *arguments])
+    return commands.train([str(config), "--work-dir", str(work_dir), *arguments])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -61,7 +61,7 @@ def test_resumed_run_equals_uninterrupted(tmp_path, data, workers, length, middl
 
 def test_equality_is_not_for_nothing(tmp_path, data, monkeypatch):
     """Guards the test above: without what the tool adds, the resumed run has other weights."""
-    monkeypatch.setattr(train, "make_resumable", lambda cfg, options: None)
+    monkeypatch.setattr(training, "make_resumable", lambda cfg, options: None)
     config = tiny_detection.write_config(tmp_path, data, epochs=3)
     assert run(config, tmp_path / "whole") == 0
     middle = tmp_path / "whole" / "epoch_1.pth"
@@ -211,7 +211,7 @@ def test_evaluation_in_two_processes_gives_the_figures_of_one(tmp_path, data, ma
     prefix = tmp_path / "alone"
     options = ["--cfg-options", f"test_evaluator.report_prefix={prefix}"]
     arguments = [config, checkpoint, "--work-dir", tmp_path / "test", *options]
-    assert test_tool.main(list(map(str, arguments))) == 0
+    assert commands.test(list(map(str, arguments))) == 0
     environment = {
         **os.environ,
         "PYTHON": sys.executable,
@@ -249,7 +249,7 @@ def test_evaluation_in_two_processes_gives_the_figures_of_one(tmp_path, data, ma
 
 
 def test_model_is_freed_before_its_processes_end(tmp_path, data, monkeypatch):
-    build, models, alive = train.build_runner, [], []
+    build, models, alive = training.build_runner, [], []
 
     def build_and_watch(cfg):
         runner = build(cfg)
@@ -260,8 +260,8 @@ def test_model_is_freed_before_its_processes_end(tmp_path, data, monkeypatch):
         gc.collect()
         alive.extend(model() for model in models)
 
-    monkeypatch.setattr(train, "build_runner", build_and_watch)
-    monkeypatch.setattr(train, "end_processes", look)
+    monkeypatch.setattr(training, "build_runner", build_and_watch)
+    monkeypatch.setattr(training, "end_processes", look)
     config = tiny_detection.write_config(tmp_path, data, iterations=1)
     assert run(config, tmp_path / "run") == 0
     assert alive == [None]

@@ -1,0 +1,7 @@
+"""One file a subcommand of ``mmdet-rank``; ``mmdet_rank.cli.main`` has their table.
+
+The first lines of a file's docstring and its examples are the help of the subcommand. The file
+has two functions: ``add_arguments(parser)`` says what the subcommand takes, and ``run(args)`` does
+it, with all that is slow to import imported inside. ``run`` returns the exit code or None for 0,
+and raises ``UserError``, ``ValueError`` or ``OSError`` for a mistake of the user.
+"""

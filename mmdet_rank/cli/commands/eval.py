@@ -1,0 +1,78 @@
+"""Evaluate detection results by LRP Error and AP, from files alone.
+
+Examples:
+    mmdet-rank eval --annotations instances_val2017.json --results dt.bbox.json \
+        --iou-type bbox --out report.json --plots plots/
+    mmdet-rank eval --dataset panoptic --annotations panoptic_val2017.json \
+        --results pred.json --out report.json
+    mmdet-rank eval --compare faster-rcnn.json rs-rcnn.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmdet_rank.evaluation.coco_files import IOU_TYPES
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--annotations", type=Path, metavar="GT.json", help="ground truth")
+    parser.add_argument("--results", type=Path, metavar="DT.json", help="results of a detector")
+    parser.add_argument(
+        "--dataset",
+        choices=("coco", "lvis", "panoptic"),
+        default="coco",
+        help="format and rules of the data set (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--iou-type",
+        choices=IOU_TYPES,
+        default="bbox",
+        help="what is compared: boxes, masks or keypoints (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tau",
+        type=float,
+        nargs="+",
+        default=[0.5],
+        help="localisation quality from which on a match counts (default: 0.5); with several, the "
+        "first is that of categories and thresholds, and the error is given over all",
+    )
+    parser.add_argument(
+        "--importance",
+        type=float,
+        nargs=3,
+        default=EQUAL_IMPORTANCE,
+        metavar=("TP", "FP", "FN"),
+        help="weights of localisation errors, false positives and false negatives in LRP Error "
+        "(default: 1 1 1); 1 1 2 counts every miss twice, and thresholds follow",
+    )
+    parser.add_argument("--out", type=Path, metavar="REPORT.json", help="where the report goes")
+    parser.add_argument(
+        "--thresholds", type=Path, metavar="FILE", help="where LRP-optimal thresholds go"
+    )
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="folder for pictures")
+    parser.add_argument(
+        "--gt-folder", type=Path, help="PNG files of GT.json (default: its name without .json)"
+    )
+    parser.add_argument(
+        "--dt-folder", type=Path, help="PNG files of DT.json (default: its name without .json)"
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs="+",
+        metavar="REPORT.json",
+        help="put reports that were written before side by side, evaluate nothing",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no table by class")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate."""
+    from mmdet_rank.cli.eval import evaluate_files
+
+    evaluate_files(args)

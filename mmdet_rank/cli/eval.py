@@ -1,0 +1,145 @@
+"""Evaluating result files, or comparing reports: what `mmdet-rank eval` does."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mmdet_rank.cli.errors import UserError, refused_input
+from mmdet_rank.evaluation.coco import evaluate_coco
+from mmdet_rank.evaluation.coco_files import load_json
+from mmdet_rank.evaluation.files import write_json
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
+from mmdet_rank.evaluation.panoptic import evaluate_panoptic
+from mmdet_rank.evaluation.report import (
+    Evaluation,
+    class_table,
+    comparison_table,
+    summary_table,
+    tau_table,
+)
+from mmdet_rank.evaluation.thresholds import report_thresholds
+
+
+def evaluate_files(args: argparse.Namespace) -> None:
+    """Evaluate or compare.
+
+    Args:
+        args: The arguments of ``mmdet-rank eval``.
+
+    Raises:
+        UserError: An argument is missing, or a file is not what it should be.
+    """
+    if args.compare is None and (args.annotations is None or args.results is None):
+        raise UserError("--annotations and --results are needed, or --compare")
+    if args.dataset == "panoptic" and (len(args.tau) > 1 or args.importance != EQUAL_IMPORTANCE):
+        raise UserError("--dataset panoptic takes one --tau and no --importance")
+    if args.dataset == "panoptic" and args.thresholds is not None:
+        raise UserError("panoptic predictions have no scores, so --thresholds has nothing to write")
+    with refused_input():
+        if args.compare is not None:
+            compare(args.compare, args.plots)
+            return
+        report, evaluation = evaluate(args)
+        if args.thresholds is not None:
+            write_json(args.thresholds, report_thresholds(report))
+            _say_written([args.thresholds])
+        if args.out is not None:
+            write_json(args.out, report)
+            _say_written([args.out])
+        if not args.quiet:
+            print(class_table(report), end="\n\n")
+        print(summary_table(report))
+        if table := tau_table(report):
+            print(f"\n{table}")
+        if evaluation is not None and (names := cut_off(evaluation)):
+            print(
+                f"note: {len(names)} categories are best with all their detections kept "
+                f"({', '.join(names[:10])}); with a lower score threshold in the detector they "
+                "may be better still.",
+                file=sys.stderr,
+            )
+        if args.plots is not None:
+            _say_written(save_plots(args.plots, report, evaluation, args.results.stem))
+
+
+def compare(paths: list[Path], plots: Path | None) -> None:
+    """Print reports side by side, and draw them."""
+    reports: dict[str, dict] = {}
+    for path in paths:
+        report = load_json(path)
+        if not isinstance(report, dict) or "per_class" not in report:
+            raise ValueError(
+                f"Expected an LRP report in {path} but got something else; write one with --out."
+            )
+        # Reports of the same name in different folders are told apart by the whole path.
+        same_name = [other.stem for other in paths].count(path.stem) > 1
+        reports[str(path) if same_name else path.stem] = report
+    print(comparison_table(reports))
+    if plots is not None:
+        from mmdet_rank.visualization.lrp_plots import save_comparison
+
+        _say_written(save_comparison(plots, reports))
+
+
+def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
+    """Evaluate as the command line says; return the report, and the matches unless panoptic."""
+    progress = None if args.quiet else functools.partial(tqdm, desc="matching", file=sys.stderr)
+    ground_truth, results = load_json(args.annotations), load_json(args.results)
+    names = str(args.annotations), str(args.results)
+    if args.dataset == "panoptic":
+        report = evaluate_panoptic(
+            ground_truth,
+            results,
+            args.gt_folder or args.annotations.with_suffix(""),
+            args.dt_folder or args.results.with_suffix(""),
+            tau=args.tau[0],
+            progress=progress,
+            names=names,
+        )
+        return report, None
+    if args.dataset == "lvis":
+        from mmdet_rank.evaluation.lvis import evaluate_lvis as evaluate_dataset
+    else:
+        evaluate_dataset = evaluate_coco
+    evaluation = evaluate_dataset(
+        ground_truth,
+        results,
+        args.iou_type,
+        tau=args.tau,
+        importance=args.importance,
+        progress=progress,
+        names=names,
+    )
+    return evaluation.report(), evaluation
+
+
+def save_plots(folder: Path, report: dict, evaluation: Evaluation | None, title: str) -> list[Path]:
+    """Draw the evaluation into a folder."""
+    from mmdet_rank.visualization.lrp_plots import save_lrp_plots, save_panoptic_plots
+
+    if evaluation is None:
+        return save_panoptic_plots(folder, report, title)
+    return save_lrp_plots(folder, evaluation, title)
+
+
+def cut_off(evaluation: Evaluation) -> list[str]:
+    """Return categories that are best with all their detections: the results may be cut too high.
+
+    One or two detections more would not tell, so only categories with ten or more count.
+    """
+    return [
+        name
+        for name, value in evaluation.optimal().items()
+        if (scores := evaluation.matches["all"][name].scores).size >= 10
+        and value.threshold <= scores.min()
+    ]
+
+
+def _say_written(paths: list[Path]) -> None:
+    for path in paths:
+        print(f"wrote {path}", file=sys.stderr)

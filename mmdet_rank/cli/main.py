@@ -1,0 +1,131 @@
+"""The command ``mmdet-rank``: finds the subcommand, reads its arguments, runs it."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from mmdet_rank.cli.errors import UserError, run_tool
+from mmdet_rank.version import __version__
+
+#: Subcommands and what they do; each is a file of ``mmdet_rank/cli/commands``.
+COMMANDS = {
+    "train": "train a detector",
+    "test": "evaluate a detector: AP, LRP Error, a submission",
+    "eval": "LRP Error and AP of result files, without a model",
+    "convert-data": "a data set in COCO, VOC or YOLO form, or of masks, as COCO files",
+    "demo": "data, training, evaluation and pictures by one command",
+    "demo-image": "draw a detector's detections on pictures",
+    "convert": "convert a published checkpoint",
+    "make-digits": "make the data set of the demo",
+    "check": "can this environment train, and what mends it if not",
+    "print-config": "print a config with all that it inherits",
+    "browse-dataset": "show training images with their labels",
+    "get-flops": "count a model's operations and parameters",
+    "analyze-logs": "curves and times from the logs of trainings",
+}
+PROGRAM = "mmdet-rank"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that ends as every other mistake of the user does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError with the message in one line."""
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``mmdet-rank``.
+
+    Args:
+        argv: Subcommand and its arguments, those of the command line by default.
+
+    Returns:
+        The exit code: 1 after a mistake of the user, which one message tells.
+
+    Example:
+        >>> main(["--version"])
+        mmdet-rank ...
+        0
+    """
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print(describe())
+        return 0
+    if name == "--version":
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    return run_tool(lambda: _run(name, rest, f"{PROGRAM} {name}"))
+
+
+def run_command(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand as a program of its own, such as ``tools/train.py``.
+
+    Args:
+        name: The subcommand.
+        argv: Its arguments, those of the command line by default.
+
+    Returns:
+        The exit code.
+    """
+    rest = sys.argv[1:] if argv is None else argv
+    return run_tool(lambda: _run(name, rest, sys.argv[0] if argv is None else f"{PROGRAM} {name}"))
+
+
+def parse_command(name: str, argv: Sequence[str], prog: str | None = None) -> argparse.Namespace:
+    """Read the arguments of a subcommand.
+
+    Args:
+        name: The subcommand.
+        argv: Its arguments.
+        prog: What the help calls the program.
+
+    Raises:
+        UserError: There is no such subcommand, or the arguments are wrong.
+        SystemExit: The arguments ask for help.
+    """
+    module = _load(name)
+    parser = Parser(
+        prog=prog or f"{PROGRAM} {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def describe() -> str:
+    """Return the help of ``mmdet-rank``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} COMMAND [ARGUMENTS]",
+            "",
+            "Ranking losses and the LRP Error for MMDetection 3.x.",
+            "",
+            *lines,
+            "",
+            f"{PROGRAM} COMMAND --help tells of one command, {PROGRAM} --version which version "
+            "this is.",
+        ]
+    )
+
+
+def _run(name: str, argv: Sequence[str], prog: str) -> int | None:
+    args = parse_command(name, argv, prog)
+    return _load(name).run(args)
+
+
+def _load(name: str) -> ModuleType:
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"do you mean {close[0]}?" if close else f"{PROGRAM} --help lists them"
+        raise UserError(f"Expected a command, but got {name!r}; {hint}")
+    return importlib.import_module(f"mmdet_rank.cli.commands.{name.replace('-', '_')}")

@@ -1,0 +1,104 @@
+"""The command mmdet-rank: its table, its help, what it loads, what it says to mistakes."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmdet_rank.cli import commands as subcommands
+from mmdet_rank.cli.main import COMMANDS, main
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+#: Nothing that is slow to import may be loaded before the arguments are read.
+HEAVY = {"torch", "torchvision", "mmdet", "mmcv", "mmengine", "matplotlib", "cv2", "scipy"}
+LOOK = """
+import io, json, sys, time
+from contextlib import redirect_stdout
+names, heavy = json.loads(sys.argv[1]), set(json.loads(sys.argv[2]))
+started = time.process_time()
+from mmdet_rank.cli.main import main
+found = {}
+for name in names:
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        try:
+            code = main([name, "--help"]) if name else main(["--help"])
+        except SystemExit as ended:
+            code = ended.code
+    found[name] = [code, printed.getvalue()]
+print(json.dumps([found, sorted(heavy & set(sys.modules)), time.process_time() - started]))
+"""
+
+
+@pytest.fixture(scope="module")
+def helps():
+    arguments = [json.dumps(["", *COMMANDS]), json.dumps(sorted(HEAVY))]
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return json.loads(done.stdout)
+
+
+def test_table_and_files_belong_together():
+    files = {module.name.replace("_", "-") for module in pkgutil.iter_modules(subcommands.__path__)}
+    assert files == set(COMMANDS)
+
+
+def test_help_loads_nothing_heavy(helps):
+    _, heavy, seconds = helps
+    assert heavy == []
+    # All of them together; a single torch would take a second.
+    assert seconds < 0.5
+
+
+def test_every_help_has_an_example(helps):
+    found, _, _ = helps
+    code, overview = found.pop("")
+    assert code == 0
+    for name, (code, printed) in found.items():
+        assert code == 0
+        assert f"usage: mmdet-rank {name}" in printed
+        assert f"    mmdet-rank {name}" in printed, f"{name} has no example"
+        assert f"  {name} " in overview
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "Expected a command, but got 'trian'; do you mean train?"),
+        (["x"], "Expected a command, but got 'x'; mmdet-rank --help lists them"),
+    ],
+)
+def test_unknown_command(arguments, message, capsys):
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_wrong_arguments_are_one_line_and_exit_code_1(capsys):
+    assert main(["train"]) == 1
+    assert capsys.readouterr().err == (
+        "error: the following arguments are required: CONFIG (see mmdet-rank train --help)\n"
+    )
+    assert main(["train", "config.py", "--cfg-options", "no_value"]) == 1
+    assert "argument --cfg-options: expected KEY=VALUE" in capsys.readouterr().err
+
+
+def test_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "mmdet_rank", "--version"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("mmdet-rank ")
