@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +13,15 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import MaskTask, RankingProblem, build_criterion
+from mmdet_rank.criteria import MaskTask, RankingProblem
 from mmdet_rank.criteria.problem import find_positives
+from mmdet_rank.models.ranking_head import RankingHead
 
 from .levels import flatten_maps
 
 
 @MODELS.register_module()
-class RankSOLOV2Head(SOLOV2Head):
+class RankSOLOV2Head(RankingHead, SOLOV2Head):
     """SOLOV2Head with RS, aLRP or AP Loss (thesis 8.5.2.2, Table 8.8).
 
     The label of a positive is the Dice coefficient of its predicted and target mask, as there
@@ -43,18 +45,16 @@ class RankSOLOV2Head(SOLOV2Head):
 
     def __init__(
         self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
+        *args: Any,
         loss_mask: dict = dict(type="DiceLoss"),
-        criterion: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if kwargs.get("dynamic_conv_size", 1) != 1:
             raise ValueError(
                 "Expected dynamic_conv_size=1 in RankSOLOV2Head, but got "
                 f"{kwargs['dynamic_conv_size']}."
             )
-        super().__init__(*args, loss_cls=loss_cls, loss_mask=loss_mask, **kwargs)
+        super().__init__(*args, loss_mask=loss_mask, **kwargs)
         if not (isinstance(self.loss_mask, DiceLoss) and self.loss_mask.activate):
             raise ValueError(
                 "Expected loss_mask to be a DiceLoss with activate=True in RankSOLOV2Head, but "
@@ -65,7 +65,6 @@ class RankSOLOV2Head(SOLOV2Head):
                 "Expected a loss_weight above 0 of loss_mask in RankSOLOV2Head, but got "
                 f"{self.loss_mask.loss_weight}: its value is the label of the classification."
             )
-        self.criterion = build_criterion(criterion, self.loss_cls)
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Kernels, logits and mask features; see `SOLOV2Head.forward`.

@@ -101,7 +101,7 @@ class RankYOLACTProtonet(YOLACTProtonet):
                 "Expected the positives of a RankYOLACTHead in RankYOLACTProtonet, but got "
                 f"{type(positive_infos).__name__}; set bbox_head.type to RankYOLACTHead."
             )
-        chosen = RankedPositives(map(self._choose, positive_infos), positive_infos.balance)
+        chosen = RankedPositives(map(self._choose, positive_infos), positive_infos.ranked)
         return super().loss(x, batch_data_samples, positive_infos=chosen, **kwargs)
 
     def _choose(self, positives: InstanceData) -> InstanceData:
@@ -142,8 +142,7 @@ class RankYOLACTProtonet(YOLACTProtonet):
         preds = torch.cat(cropped).float()
         errors = self.loss_mask(preds, torch.cat(targets), reduction_override="none")
         weights = torch.cat([positives.weights for positives in positive_infos])
-        loss, factor = positive_infos.balance(errors, weights, outputs=preds)
-        return dict(loss_mask=loss, balance_mask=factor)
+        return positive_infos.ranked.mask_losses(errors, preds, self.loss_mask.loss_weight, weights)
 
     def crop_mask_preds(
         self,
