@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmdet_rank.ops.distributed import world_size
-from mmdet_rank.ops.step import wide_dtype
+from mmdet_rank.ops.ranking import wide_dtype
 
 #: Single negatives of millions have gradients below float16's smallest step. This factor, undone
 #: afterwards, lifts them, and leaves the greatest, that of an only positive (1), finite.
