@@ -17,7 +17,7 @@ from torch import Tensor
 ROWS = 16
 COLUMNS = 128
 CELL_ROWS = 64
-_CELLS_PER_KNOT = 4
+CELLS_PER_KNOT = 4
 _MAX_CELLS = 1 << 15
 _COPIES_PER_PROCESSOR = 2  # of the histogram: few enough for the second-level cache
 
@@ -146,7 +146,7 @@ class SortedKnots:
         self.delta = delta
         device, num_positives = scores.device, scores.numel()
         num_knots = 2 * num_positives if delta > 0 else num_positives
-        self.num_cells = min(triton.next_power_of_2(_CELLS_PER_KNOT * num_knots), _MAX_CELLS)
+        self.num_cells = min(triton.next_power_of_2(CELLS_PER_KNOT * num_knots), _MAX_CELLS)
         # Programs that add to the same numbers wait for each other. So each has a histogram of its
         # own or shares it with few, as long as all of these take less than one byte per logit.
         copies = _COPIES_PER_PROCESSOR * processors(device)
