@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet_rank.criteria import RankedLosses
+from mmdet_rank.losses.mask_loss import mask_errors
 
 
 @MODELS.register_module()
@@ -26,8 +27,8 @@ class RankFCNMaskHead(FCNMaskHead):
     balanced by epoch. Layers, names and prediction are those of `FCNMaskHead`.
 
     Args:
-        loss_mask: Config of a loss with one value per mask or per pixel: ``DiceLoss``, or
-            ``CrossEntropyLoss`` with ``use_sigmoid``.
+        loss_mask: Config of a loss with one value per mask or per pixel: ``DiceLoss``,
+            ``CrossEntropyLoss`` with ``use_sigmoid``, or one of this package's losses on masks.
         **kwargs: As for `FCNMaskHead`.
 
     Raises:
@@ -85,11 +86,7 @@ class RankFCNMaskHead(FCNMaskHead):
         else:
             labels = torch.cat([result.pos_gt_labels for result in sampling_results])
             own = mask_preds[torch.arange(len(labels), device=labels.device), labels]
-        errors = self.loss_mask(
-            own.float().flatten(1), targets.flatten(1), reduction_override="none"
-        )
-        if errors.dim() > 1:
-            errors = errors.mean(dim=1)
+        errors = mask_errors(self.loss_mask, own.float(), targets)
         weights = ranked.weights if chosen is None else ranked.weights[chosen]
         losses = ranked.mask_losses(errors, mask_preds, self.loss_mask.loss_weight, weights)
         return dict(loss_mask=losses, mask_targets=targets)
