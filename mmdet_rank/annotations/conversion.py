@@ -52,7 +52,7 @@ class Conversion:
             counts = self.data.count(split)
             listed = ", ".join(f"{number} {name}" for name, number in counts.items())
             how = f" (drawn with seed {self.seed})" if split in self.drawn else ""
-            lines.append(f"{split}{how}: {len(pictures)} pictures; {listed}.")
+            lines.append(f"{split}{how}: {len(pictures)} pictures with {listed}.")
         ignored = sum(
             labelled.ignored
             for pictures in self.data.splits.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -10,8 +11,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmdet_rank.annotations import read_categories
-from mmdet_rank.cli.datasets import annotation_file, dataset_configs, reading_bar, shorten
+from mmdet_rank.cli.datasets import dataset_configs, shorten
 from mmdet_rank.cli.errors import UserError
 
 
@@ -35,9 +35,7 @@ def order_classes(cfg: Config) -> None:
             classes = (dataset.get("metainfo") or {}).get("classes")
             if not (isinstance(classes, (list, tuple)) and _labels_by_file(dataset)):
                 continue
-            # Names that are numbers in a file are read as texts.
-            classes = dataset["metainfo"]["classes"] = tuple(map(str, classes))
-            path = annotation_file(dataset)
+            path = Path(dataset.get("data_root") or "", dataset["ann_file"])
             if path not in orders:
                 orders[path] = _category_names(path)
             names = [name for name in orders[path] if name in classes]
@@ -66,10 +64,9 @@ def _category_names(path: Path) -> list[str]:
     What is wrong with the file is told when the data set is built.
     """
     try:
-        categories = read_categories(path, progress=reading_bar(path))
-    except (OSError, ValueError):
+        return [category["name"] for category in json.loads(path.read_bytes())["categories"]]
+    except (OSError, ValueError, KeyError, TypeError):
         return []
-    return [category["name"] for category in categories]
 
 
 def _reorder(metainfo: dict, names: list[str], where: str, path: Path) -> None:

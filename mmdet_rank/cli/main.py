@@ -15,10 +15,10 @@ from mmdet_rank.version import __version__
 
 #: Subcommands and what they do; each is a file of ``mmdet_rank/cli/commands``.
 COMMANDS = {
-    "train": "train a detector",
+    "train": "train a detector, on your own data or from a config",
     "test": "evaluate a detector: AP, LRP Error, a submission",
+    "predict": "detect on pictures, by the best thresholds",
     "eval": "LRP Error and AP of result files, without a model",
-    "analyze": "imbalance of a data set, and what a detector makes of it, as a page",
     "convert-data": "a data set in COCO, VOC or YOLO form, or of masks, as COCO files",
     "demo": "data, training, evaluation and pictures by one command",
     "demo-image": "draw a detector's detections on pictures",

@@ -5,7 +5,6 @@ import mmdet_rank._stack  # noqa: F401
 from .balance import BALANCES, build_balance
 from .instance_weights import INSTANCE_WEIGHTS
 from .problem import BoxTask, MaskTask, RankingProblem
-from .ranked_losses import RankedLosses
 from .ranking_criterion import RankingCriterion, build_criterion
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "INSTANCE_WEIGHTS",
     "BoxTask",
     "MaskTask",
-    "RankedLosses",
     "RankingCriterion",
     "RankingProblem",
     "build_balance",

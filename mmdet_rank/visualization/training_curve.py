@@ -13,7 +13,13 @@ __all__ = ["draw_training_curve", "read_scalars"]
 
 # Parts of a ranking loss, which are logged but not trained by themselves.
 _PARTS = ("ranking", "sorting")
-_VALIDATION = {"coco/bbox_mAP": "AP", "coco/bbox_mAP_50": "AP50", "coco/bbox_oLRP": "oLRP"}
+_VALIDATION = {
+    "coco/bbox_mAP": "AP",
+    "coco/bbox_mAP_50": "AP50",
+    "coco/bbox_oLRP": "oLRP",
+    "coco/segm_mAP": "AP, masks",
+    "coco/segm_oLRP": "oLRP, masks",
+}
 
 
 def read_scalars(work_dir: str | Path) -> list[dict]:
@@ -24,7 +30,8 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
 
     Returns:
         One dict per log entry: of training, with ``step`` counting iterations and the losses; and
-        of validation, with ``step`` counting epochs and the metrics. What a resumed run did once
+        of validation, with ``step`` counting epochs (iterations in a training by iterations, whose
+        logger has ``log_metric_by_epoch=False``) and the metrics. What a resumed run did once
         more is there only once.
 
     Raises:
@@ -45,7 +52,7 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
 
 
 def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
-    """Draw the losses over the iterations and, if there are any, the metrics over the epochs.
+    """Draw the losses over the iterations, and the metrics, if any, over epochs or iterations.
 
     A loss that is balanced against the ranking loss is drawn without its balance.
 
@@ -65,7 +72,9 @@ def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
     _draw_losses(axes[0], training)
     if validation:
-        _draw_metrics(axes[1], validation)
+        # MMEngine writes the epoch into every entry of a training by epochs.
+        by_iteration = all("iter" in entry and "epoch" not in entry for entry in training)
+        _draw_metrics(axes[1], validation, "iteration" if by_iteration else "epoch")
     figure.suptitle(title)
     return figure
 
@@ -91,12 +100,12 @@ def _draw_losses(axes: Axes, training: Sequence[Mapping]) -> None:
     axes.legend()
 
 
-def _draw_metrics(axes: Axes, validation: Sequence[Mapping]) -> None:
+def _draw_metrics(axes: Axes, validation: Sequence[Mapping], unit: str) -> None:
     for key, name in _VALIDATION.items():
         points = [(entry["step"], 100 * entry[key]) for entry in validation if key in entry]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    axes.set(xlabel="epoch", ylabel="percent of validation set", ylim=(0, 100))
+    axes.set(xlabel=unit, ylabel="percent of validation set", ylim=(0, 100))
     axes.set_xticks([entry["step"] for entry in validation])
     axes.grid(alpha=0.3)
     axes.legend()

@@ -262,7 +262,7 @@ def test_the_command_writes_and_says_what(tmp_path, capsys):
     assert commands.convert_data([str(root), "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert "as YOLO" in out
-    assert "train: 4 pictures; 3 bar, 2 ring." in out
+    assert "train: 4 pictures with 3 bar, 2 ring." in out
     assert str(tmp_path / "out/annotations/val.json") in out
 
 

@@ -38,7 +38,16 @@ def test_losses_are_drawn_over_iterations_and_metrics_over_epochs():
     assert lines["loss"].get_ydata().tolist() == [0.2, 0.1]
     drawn = {line.get_label(): line.get_ydata() for line in validation.get_lines()}
     assert {name: list(values) for name, values in drawn.items()} == {"AP": [25], "AP50": [50]}
+    assert validation.get_xlabel() == "epoch"
     assert len(draw_training_curve([entry(10)]).axes) == 1
+
+
+def test_metrics_of_a_training_by_iterations_are_drawn_over_iterations():
+    metrics = {"coco/segm_mAP": 0.25, "step": 20}
+    _, validation = draw_training_curve([entry(10, iter=10), entry(20, iter=20), metrics]).axes
+    assert validation.get_xlabel() == "iteration"
+    (line,) = validation.get_lines()
+    assert (line.get_label(), line.get_xdata().tolist()) == ("AP, masks", [20])
 
 
 def test_a_balanced_loss_is_drawn_without_its_balance():

@@ -1,0 +1,232 @@
+"""`mmdet-rank train DATA`: what it does, step by step."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import mmdet_rank.register  # noqa: F401
+
+from mmdet_rank.annotations.conversion import Conversion, convert_data
+from mmdet_rank.cli.errors import UserError, explained, refused_input
+from mmdet_rank.cli.own_data import start
+from mmdet_rank.cli.own_data.config import (
+    TRAINING,
+    make_config,
+    make_model,
+    read_config,
+    smallest_stride,
+    write_config,
+)
+from mmdet_rank.cli.own_data.detectors import BASES, Detector, check_base, find_detector
+from mmdet_rank.cli.own_data.facts import DataFacts, data_facts, this_machine
+from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, Plan, make_plan
+from mmdet_rank.cli.own_data.report import write_report
+from mmdet_rank.cli.own_data.training import LOG, run
+from mmdet_rank.evaluation.report import class_table, percent
+from mmdet_rank.files import load_json, write_json
+
+STATE = "annotations/training.json"
+
+
+def train_on_data(args: argparse.Namespace) -> None:
+    """Train on a data set.
+
+    Args:
+        args: The arguments of ``mmdet-rank train``; ``config`` is the data.
+
+    Raises:
+        UserError: The data, the weights or the folder do not allow it.
+    """
+    detector = find_detector(args.detector)
+    base = check_base(detector, args.base)
+    if args.resume not in (None, "auto"):
+        raise UserError(
+            f"Expected --resume alone with data, but got {args.resume}; the training goes on from "
+            "its last checkpoint"
+        )
+    name = f"{detector.name}_{Path(args.config).stem}"
+    folder = Path(args.work_dir or Path("work_dirs", name))
+    folder = folder.absolute()
+    state = _read_state(folder) if args.resume else _prepare(args, detector, base, folder)
+    print(f"Training; its whole output is in {folder / LOG}", flush=True)
+    report = run(folder / "config.py", half=state["half"], resume=bool(args.resume))
+    page = write_report(
+        folder,
+        title=f"{state['detector']} on {Path(state['data']).name}",
+        pictures=Path(state["pictures"]),
+        report=report,
+        iou_type=state["iou_type"],
+        choices=state["choices"],
+        read=state["read"],
+        commands=_next_commands(folder, Path(state["pictures"])),
+    )
+    _conclude(folder, page, report, Path(state["pictures"]))
+
+
+def _prepare(args: argparse.Namespace, detector: Detector, base: str, folder: Path) -> dict:
+    """Convert, choose and write everything that comes before the training."""
+    if any((folder / TRAINING).glob("*.pth")):
+        raise UserError(
+            f"Expected a new folder for the training, but {folder} has checkpoints; add --resume "
+            "to go on with that training, or give another --work-dir"
+        )
+    with refused_input():
+        conversion = convert_data(
+            args.config,
+            folder,
+            seed=args.seed,
+            val_share=args.val_share,
+            test_share=args.test_share,
+        )
+        facts = data_facts(conversion.data)
+    print(conversion.describe(), flush=True)
+    _check_masks(detector, facts)
+    model, optimizer, hooks, load_from = _choose_start(args, detector, base, facts, folder)
+    lr, lr_batch = BASE_LR, BASE_BATCH
+    if optimizer is not None:
+        lr, lr_batch = optimizer["optimizer"]["lr"], optimizer.pop("batch")
+    plan = make_plan(
+        facts,
+        this_machine(),
+        smallest_stride=smallest_stride(model),
+        lr=lr,
+        lr_batch=lr_batch,
+        max_iters=args.max_iters,
+        amp=args.amp,
+    )
+    plan.reasons.insert(0, ("detector", detector.name, _start_reason(base)))
+    print(_table(plan.reasons), flush=True)
+    cfg = make_config(
+        model,
+        plan,
+        detector=detector,
+        optimizer=optimizer,
+        hooks=hooks,
+        classes=facts.classes,
+        pictures=conversion.data.root,
+        work_dir=folder,
+        load_from=load_from,
+        seed=args.seed,
+    )
+    if args.cfg_options:
+        with explained("--cfg-options do not fit the config"):
+            cfg.merge_from_dict(args.cfg_options)
+    write_config(folder / "config.py", cfg, plan, shlex.join(["mmdet-rank", *sys.argv[1:]]))
+    state = _state(args, detector, conversion, plan)
+    write_json(folder / STATE, state)
+    return state
+
+
+def _choose_start(
+    args: argparse.Namespace, detector: Detector, base: str, facts: DataFacts, folder: Path
+) -> tuple[dict, dict | None, list[dict], str | None]:
+    """The model with its weights.
+
+    Returns:
+        The model, its optimizer (None for AdamW), the hooks of its losses, and what to load.
+    """
+    number = len(facts.classes)
+    if base in ("imagenet", "none"):
+        source = read_config(detector.small)
+        return make_model(source, number, base), None, _hooks(source), None
+    sources = {name: read_config(name) for name in {detector.small, detector.large}}
+    if base == "coco":
+        sources.pop(detector.small)
+        stock = make_model(read_config(f"mmdet::{detector.stock}"), 80, "file")
+        filename = start.download(start.published_weights(detector.stock), stock)
+    else:
+        filename = base
+    checkpoint = start.load_base(filename, trust=args.trust_checkpoint)
+    same = start.checkpoint_classes(checkpoint) == facts.classes
+    fits = {}
+    for name, source in sources.items():
+        model = make_model(source, number, filename)
+        classifier = start.classifier_names(model, make_model(source, number + 1, filename))
+        fits[name] = start.fit_weights(model, checkpoint, classifier, same_classes=same)
+    name = max(fits, key=lambda each: fits[each].share)
+    start.check_enough(fits[name], filename, detector.name)
+    print(fits[name].describe(filename), flush=True)
+    path = folder / "annotations" / "start.pt"
+    start.write_start(path, fits[name])
+    source = sources[name]
+    optimizer = None
+    if name == detector.large != detector.small:
+        optimizer = source.optim_wrapper.to_dict()
+        optimizer["batch"] = source.auto_scale_lr.base_batch_size
+    return make_model(source, number, filename), optimizer, _hooks(source), str(path)
+
+
+def _hooks(source) -> list[dict]:
+    """Hooks that losses need; those of a long schedule do not fit a short one."""
+    return [dict(h) for h in source.get("custom_hooks") or [] if h.type == "SelfBalanceHook"]
+
+
+def _check_masks(detector: Detector, facts: DataFacts) -> None:
+    if detector.masks and not facts.has_masks:
+        raise UserError(
+            f"Expected a mask for every object for {detector.name}, but the data has objects "
+            f"without one; take --detector {detector.name.replace('mask', 'faster')}, or label "
+            "masks"
+        )
+
+
+def _start_reason(base: str) -> str:
+    if base not in BASES:
+        return f"from the weights of {base}"
+    return {
+        "coco": "from MMDetection's weights, trained on COCO",
+        "imagenet": "from a backbone trained on ImageNet",
+        "none": "from random weights",
+    }[base]
+
+
+def _state(
+    args: argparse.Namespace, detector: Detector, conversion: Conversion, plan: Plan
+) -> dict:
+    return {
+        "data": str(Path(args.config).absolute()),
+        "detector": detector.name,
+        "pictures": str(conversion.data.root),
+        "iou_type": "segm" if detector.masks else "bbox",
+        "half": plan.half,
+        "choices": [list(reason) for reason in plan.reasons],
+        "read": conversion.describe(),
+    }
+
+
+def _table(reasons: list[tuple[str, str, str]]) -> str:
+    widths = [max(len(reason[column]) for reason in reasons) for column in (0, 1)]
+    return "\n".join(
+        f"{name:<{widths[0]}}  {value:<{widths[1]}}  {reason}" for name, value, reason in reasons
+    )
+
+
+def _read_state(folder: Path) -> dict:
+    if not (folder / STATE).is_file() or not (folder / "config.py").is_file():
+        raise UserError(
+            f"Expected a training to go on with in {folder}, but there is none; leave --resume out"
+        )
+    return load_json(folder / STATE)
+
+
+def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
+    place = shlex.quote(str(folder))
+    return {
+        "Detect on pictures": f"mmdet-rank predict {place} {shlex.quote(str(pictures))} "
+        f"--out {place}/predictions",
+        "Evaluate again": f"mmdet-rank test {place}/config.py {place}/best.pth",
+    }
+
+
+def _conclude(folder: Path, page: Path, report: dict, pictures: Path) -> None:
+    print(class_table(report))
+    print(
+        f"oLRP {percent(report['oLRP'])} (an error: lower is better), AP {percent(report['AP'])}, "
+        f"AP50 {percent(report['AP50'])}, in percent, on the validation pictures"
+    )
+    print(f"Wrote {page}, best.pth, lrp.json, thresholds.json and config.py beside it")
+    for what, command in _next_commands(folder, pictures).items():
+        print(f"{what}: {command}")

@@ -1,0 +1,114 @@
+"""What decides the settings of a training: facts about the data and the machine."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mmdet_rank.annotations.records import DataSet
+
+#: A GPU below this compute capability has no fast float16.
+_TENSOR_CORES = (7, 0)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Facts about a data set that is split.
+
+    Attributes:
+        classes: Names, in the order of the labels.
+        num_train: Training pictures that have objects.
+        num_empty: Training pictures without objects.
+        num_val: Validation pictures.
+        num_objects: Training objects.
+        long_side: Median of the pictures' longer sides, in pixels.
+        small_object: Side, the root of the area, that nine of ten objects exceed, in pixels.
+        large_object: Side that one of twenty objects exceeds.
+        most_objects: The most objects of a picture.
+        has_masks: Whether every training object has a mask.
+    """
+
+    classes: tuple[str, ...]
+    num_train: int
+    num_empty: int
+    num_val: int
+    num_objects: int
+    long_side: int
+    small_object: float
+    large_object: float
+    most_objects: int
+    has_masks: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What trains.
+
+    Attributes:
+        gpu: Name of the GPU, None without one.
+        memory: Of the GPU, in GiB.
+        half: Whether the GPU computes faster in float16.
+        cores: Of the CPU that this process may use.
+    """
+
+    gpu: str | None
+    memory: float
+    half: bool
+    cores: int
+
+    def __str__(self) -> str:
+        if self.gpu is None:
+            return f"{self.cores} CPU core{'s' * (self.cores != 1)}, no GPU"
+        return f"{self.gpu} with {self.memory:.0f} GiB, {self.cores} CPU cores"
+
+
+def data_facts(data: DataSet) -> DataFacts:
+    """Look at the training and validation pictures.
+
+    Args:
+        data: A split data set.
+
+    Raises:
+        ValueError: If no training picture has an object.
+    """
+    train = data.splits["train"]
+    counted = [[o for o in picture.objects if not o.ignored] for picture in train]
+    objects = [labelled for labels in counted for labelled in labels]
+    if not objects:
+        raise ValueError(
+            f"Expected objects in the training pictures of {data.root}, but there is none; label "
+            "some, or give another split."
+        )
+    sides = np.sqrt([labelled.box[2] * labelled.box[3] for labelled in objects])
+    with_objects = sum(bool(labels) for labels in counted)
+    everywhere = [labels for pictures in data.splits.values() for labels in pictures]
+    return DataFacts(
+        classes=tuple(data.classes),
+        num_train=with_objects,
+        num_empty=len(train) - with_objects,
+        num_val=len(data.splits["val"]),
+        num_objects=len(objects),
+        long_side=round(statistics.median(max(p.width, p.height) for p in train)),
+        small_object=float(np.quantile(sides, 0.1)),
+        large_object=float(np.quantile(sides, 0.95)),
+        most_objects=max(len(picture.objects) for picture in everywhere),
+        has_masks=all(labelled.segmentation is not None for labelled in objects),
+    )
+
+
+def this_machine() -> Machine:
+    """Look at what this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if not torch.cuda.is_available():
+        return Machine(None, 0.0, False, cores or 1)
+    properties = torch.cuda.get_device_properties(0)
+    return Machine(
+        properties.name,
+        properties.total_memory / 2**30,
+        (properties.major, properties.minor) >= _TENSOR_CORES,
+        cores or 1,
+    )

@@ -1,0 +1,261 @@
+"""`mmdet-rank train DATA` and `predict`: from labelled pictures to a detector that is used."""
+
+import json
+import re
+import urllib.error
+
+import labelled_data
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdet_rank.annotations.conversion import convert_data
+from mmdet_rank.cli.main import main
+from mmdet_rank.cli.own_data import start
+from mmdet_rank.cli.own_data.config import as_python, make_model, read_config
+from mmdet_rank.cli.own_data.detectors import DETECTORS
+from mmdet_rank.cli.own_data.facts import DataFacts, Machine, data_facts
+from mmdet_rank.cli.own_data.plan import make_plan
+
+CPU = Machine(None, 0.0, False, 2)
+GPU = Machine("a GPU", 40.0, True, 16)
+
+
+def facts(**changed):
+    values = dict(
+        classes=("RBC", "WBC"),
+        num_train=205,
+        num_empty=0,
+        num_val=87,
+        num_objects=2800,
+        long_side=640,
+        small_object=40.0,
+        large_object=180.0,
+        most_objects=30,
+        has_masks=False,
+    )
+    return DataFacts(**values | changed)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A data set, and the folder of a short training on it."""
+    root = tmp_path_factory.mktemp("own_data")
+    data = labelled_data.write_voc(root / "data")
+    folder = root / "work"
+    arguments = ["train", str(data), "--work-dir", str(folder), "--max-iters", "4"]
+    assert main([*arguments, "--detector", "rs-atss", "--seed", "3"]) == 0
+    return data, folder
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_leaves_what_is_promised(trained):
+    _, folder = trained
+    for name in ("report.html", "lrp.json", "thresholds.json", "best.pth", "config.py"):
+        assert (folder / name).is_file(), name
+    report = json.loads((folder / "lrp.json").read_text())
+    assert set(report["per_class"]) == {"ring"}
+    cfg = Config.fromfile(folder / "config.py")
+    assert cfg.model.bbox_head.num_classes == 2
+    assert cfg.metainfo.classes == ("bar", "ring")
+    assert cfg.randomness.seed == 3
+    assert cfg.train_cfg.max_iters == 4
+    # The learning rate of 8 images for the 2 that three pictures with objects allow.
+    assert cfg.train_dataloader.batch_size == 2
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.001 * 2 / 8)
+    truth = json.loads((folder / "annotations/train.json").read_text())
+    assert [c["name"] for c in truth["categories"]] == ["bar", "ring"]
+    best = torch.load(folder / "best.pth", weights_only=True)
+    assert "optimizer" not in best
+    assert best["meta"]["dataset_meta"]["classes"] == ["bar", "ring"]
+    page = (folder / "report.html").read_text()
+    assert "mmdet-rank predict" in page
+    assert "mmdet-rank test" in page
+    assert page.count("data:image/png;base64,") == 3  # classes, curve, the one validation picture
+    assert "http" not in page
+
+
+def test_a_training_is_not_overwritten(trained, capsys):
+    data, folder = trained
+    assert main(["train", str(data), "--work-dir", str(folder)]) == 1
+    assert "add --resume" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_written_config_is_an_ordinary_one(trained, tmp_path):
+    _, folder = trained
+    work = tmp_path / "ordinary"
+    arguments = ["train", str(folder / "config.py"), "--work-dir", str(work), "--cfg-options"]
+    assert main([*arguments, "train_cfg.max_iters=1", "train_cfg.val_interval=5"]) == 0
+    assert (work / "iter_1.pth").is_file()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_predictions_need_the_checkpoint_alone(trained, tmp_path, capsys):
+    data, folder = trained
+    moved = tmp_path / "moved" / "mine.pth"
+    moved.parent.mkdir()
+    moved.write_bytes((folder / "best.pth").read_bytes())
+    pictures = data / "JPEGImages"
+    (pictures / "deep").mkdir()
+    (pictures / "deep" / "a.jpg").write_bytes((pictures / "c.jpg").read_bytes())
+    (pictures / "broken.jpg").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    assert main(["predict", str(folder), str(pictures), "--out", str(out)]) == 0
+    assert "Left out" in capsys.readouterr().out
+    found = json.loads((out / "detections.json").read_text())
+    thresholds = json.loads((folder / "thresholds.json").read_text())
+    assert found
+    assert {entry["file_name"] for entry in found} <= {*(f"{n}.jpg" for n in "abcde"), "deep/a.jpg"}
+    for entry in found:
+        assert entry["category"] == {1: "bar", 2: "ring"}[entry["category_id"]]
+        assert entry["score"] >= thresholds["ring"]
+    for name in ("a.jpg", "deep/a.jpg"):
+        assert (out / name).is_file()
+    # One file, a pattern, and a checkpoint that was moved away from its thresholds.
+    one = tmp_path / "one"
+    pattern = str(pictures / "[a]*.jpg")
+    arguments = ["predict", str(moved), pattern, "--out", str(one), "--score-thr", "0"]
+    assert main(arguments) == 0
+    scores = [entry["score"] for entry in json.loads((one / "detections.json").read_text())]
+    assert 0 < min(scores) < thresholds["ring"]
+    assert {p.name for p in one.iterdir()} == {"a.jpg", "detections.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "{data}", "--detector", "rs-ats"], "do you mean rs-atss?"),
+        (["train", "{data}", "--detector", "rs-mask-rcnn"], "take --detector rs-faster-rcnn"),
+        (["train", "{data}", "--detector", "rs-yolov8n", "--base", "imagenet"], "--base none"),
+        (["train", "{data}", "--base", "nowhere.pth"], "nowhere.pth does not exist"),
+        (["train", "{data}/nothing"], "does not exist"),
+        (["train", "{data}", "--launcher", "pytorch"], "Expected --launcher with a config"),
+        (["train", "{data}", "--resume"], "leave --resume out"),
+        (["train", "a.py", "--max-iters", "3"], "Expected --max-iters with a data set"),
+        (["predict", "{data}", "{data}", "--out", "{out}"], "train first"),
+        (["predict", "{out}/x.pth", "{data}/none*", "--out", "{out}"], "gives none"),
+    ],
+)
+def test_mistakes_are_told_before_anything_begins(tmp_path, capsys, arguments, message):
+    data = labelled_data.write_voc(tmp_path / "data")
+    names = {"data": data, "out": tmp_path / "out"}
+    arguments = [argument.format(**names) for argument in arguments]
+    if arguments[0] == "train":
+        arguments += ["--work-dir", str(tmp_path / "out")]
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_without_network_the_download_says_what_to_do(tmp_path, monkeypatch, capsys):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    data = labelled_data.write_voc(tmp_path / "data")
+    out = str(tmp_path / "out")
+    assert main(["train", str(data), "--base", "coco", "--work-dir", out]) == 1
+    said = capsys.readouterr()
+    # Size and source come first.
+    size = re.search(r"Downloading about (\d+) MB from https://\S*atss_r50_fpn_1x_coco", said.out)
+    # Some 32 million parameters of four bytes.
+    assert 120 < int(size[1]) < 140
+    assert "Name or service not known" in said.err
+    assert "--base FILE" in said.err
+    assert not list((tmp_path / "hub").rglob("*.pth"))
+
+
+def test_what_fits_is_taken_and_the_classifier_is_new():
+    source = read_config("_base_/lite/rs-atss_lite0_fpn.py")
+    model = make_model(source, 3, "file.pth")
+    assert model["backbone"]["init_cfg"] is None
+    classifier = start.classifier_names(model, make_model(source, 4, "file.pth"))
+    assert classifier == {"bbox_head.atss_cls.weight", "bbox_head.atss_cls.bias"}
+    # A stock ATSS of other classes: one weight more, and a classifier that does not fit.
+    stock = read_config("_base_/lite/atss_lite0_fpn.py")
+    saved = start.build(make_model(stock, 80, "none")).state_dict()
+    fit = start.fit_weights(model, {"state_dict": saved}, classifier, same_classes=False)
+    assert set(fit.new) == classifier
+    assert set(fit.unused) == classifier | {
+        "bbox_head.atss_centerness.weight",
+        "bbox_head.atss_centerness.bias",
+    }
+    assert fit.share > 0.9
+    assert "bbox_head.atss_centerness.weight" in fit.describe("stock.pth")
+    # As many classes, but others: the classifier is new all the same.
+    saved = start.build(make_model(stock, 3, "none")).state_dict()
+    fit = start.fit_weights(model, saved, classifier, same_classes=False)
+    assert set(fit.new) == classifier
+    fit = start.fit_weights(model, saved, classifier, same_classes=True)
+    assert fit.new == []
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_has_its_configs_and_takes_other_classes(name):
+    detector = DETECTORS[name]
+    model = make_model(read_config(detector.small), 7, "none")
+    assert "80" not in str(_numbers_of_classes(model))
+    assert 7 in _numbers_of_classes(model)
+    assert "init_cfg" not in model["backbone"] or model["backbone"]["init_cfg"] is None
+    ranked = name.startswith(("rs-", "alrp-", "ap-"))
+    assert ("Rank" in str(model)) == ranked
+
+
+def _numbers_of_classes(value):
+    if isinstance(value, dict):
+        found = [value["num_classes"]] if "num_classes" in value else []
+        return found + [n for part in value.values() for n in _numbers_of_classes(part)]
+    if isinstance(value, (list, tuple)):
+        return [n for part in value for n in _numbers_of_classes(part)]
+    return []
+
+
+def test_settings_follow_the_data_and_the_machine():
+    plan = make_plan(facts(), CPU, smallest_stride=8)
+    assert (plan.image_size, plan.batch_size, plan.iterations) == (320, 8, 600)
+    assert plan.learning_rate == 0.001
+    assert plan.anchor_scale == 2  # 20 pixels at that size
+    assert (plan.half, plan.flip) == (False, True)
+    plan = make_plan(facts(), GPU, smallest_stride=8)
+    assert (plan.image_size, plan.batch_size, plan.half) == (640, 16, True)
+    assert plan.learning_rate == 0.002
+    assert plan.anchor_scale == 5
+    # Small objects ask for larger images, few pictures for smaller batches.
+    plan = make_plan(facts(small_object=16.0, num_train=5), CPU, smallest_stride=None)
+    assert (plan.image_size, plan.batch_size, plan.anchor_scale) == (640, 4, None)
+    assert plan.iterations == 200
+    plan = make_plan(facts(most_objects=300), CPU, smallest_stride=8, max_iters=10)
+    assert (plan.iterations, plan.interval, plan.max_per_image) == (10, 10, 450)
+    for classes in (("left arm", "body"), ("0", "1")):
+        assert not make_plan(facts(classes=classes), CPU, smallest_stride=8).flip
+    assert all(all(isinstance(text, str) for text in reason) for reason in plan.reasons)
+
+
+def test_facts_are_those_of_the_data(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data", polygons=True)
+    found = data_facts(convert_data(root, tmp_path / "out").data)
+    assert (found.classes, found.num_train, found.num_empty, found.num_val) == (
+        ("bar", "ring"),
+        3,
+        1,
+        1,
+    )
+    assert (found.long_side, found.num_objects, found.most_objects) == (64, 5, 2)
+    assert found.has_masks
+    sides = sorted((w * h) ** 0.5 for w, h in ((16, 24), (31, 9), (30, 38), (58, 7), (45, 11)))
+    assert sides[0] < found.small_object < sides[1]
+
+
+def test_python_of_a_config_reads_as_it_was():
+    value = {
+        "type": "A",
+        "nested": [{"b": (1,), "text": "it's"}, [None, True, 1.5]],
+        "odd keys": {"a b": 1, 3: (2, "x" * 90)},
+        "same": {"k": [1, 2]},
+    }
+    shared = {"k": [1, 2]}
+    text = as_python(value, names=[(shared, "shared")])
+    assert "same" in text
+    assert eval(text, {"shared": shared}) == value
+    assert max(map(len, text.splitlines())) < 120
