@@ -27,7 +27,7 @@ setup: $(STAMP)
 # takes the files of both away, hence both go and the headless one comes back.
 $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) -c requirements/constraints.txt -r requirements/dev.txt -e .
+	$(PIP_INSTALL) -c requirements/constraints.txt -r requirements/dev.txt -e ".[mmdet]"
 	$(BIN)/python -m pip uninstall --yes opencv-python opencv-python-headless
 	$(PIP_INSTALL) --no-deps -c requirements/constraints.txt opencv-python-headless
 	$(BIN)/python -m mmdet_rank.check_env

@@ -7,7 +7,13 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 #: Each has its file, in which each requirement has its reason.
-EXTRAS = ("dev", "lvis", "lite", "seg", "fast")
+EXTRAS = ("mmdet", "dev", "lvis", "lite", "seg", "fast")
+#: Configs and tools as MMEngine looks for them in a package; links to those of the repository.
+MIM = (
+    ".mim/model-index.yml",
+    *(f".mim/configs/**/*.{suffix}" for suffix in ("py", "yml", "md")),
+    *(f".mim/tools/*.{suffix}" for suffix in ("py", "sh")),
+)
 
 
 def read_version() -> str:
@@ -41,8 +47,17 @@ setup(
     description="Ranking losses (RS, aLRP, AP) and the LRP Error for MMDetection 3.x",
     long_description=read_readme(),
     long_description_content_type="text/markdown",
+    author="mmdet_rank contributors",
     license="Apache-2.0",
+    project_urls={
+        "MMDetection": "https://github.com/open-mmlab/mmdetection",
+        "Paper on RS Loss": "https://arxiv.org/abs/2107.11669",
+        "Paper on aLRP Loss": "https://arxiv.org/abs/2009.13592",
+        "Paper on LRP Error": "https://arxiv.org/abs/2011.10772",
+    },
     packages=find_packages(include=["mmdet_rank", "mmdet_rank.*"]),
+    package_data={"mmdet_rank": ["py.typed", *MIM]},
+    entry_points={"console_scripts": ["mmdet-rank=mmdet_rank.cli.main:main"]},
     python_requires=">=3.10",
     # Each requirement has its reason beside it in requirements/runtime.txt.
     install_requires=read_requirements("runtime"),

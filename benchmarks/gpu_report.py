@@ -1,14 +1,15 @@
 """Everything there is to know about the losses on a GPU, in one run of less than eight minutes.
 
 Checks the kernels against float64 on random, tied, extreme, odd-sized, float16 and bfloat16
-input, that repeated runs agree bit by bit, and how often the host waits; measures all presets with
-their peers; says where the time goes; holds the figures against the goals; writes one JSON file.
-The file is written after every part: what a part that fails, or the end of the time, leaves out is
-named in it, and all other figures are there. Needs torch with Triton and torchvision, nothing
-else, and no network.
+input, that repeated runs agree bit by bit, on another stream and device too, and how often the host
+waits; measures all presets with their peers; says where the time goes, on the device and on the
+host; holds the figures against the goals; writes one JSON file. The file is written after every
+part: what a part that fails, or the end of the time, leaves out is named in it, and all other
+figures are there; kernels that do not run are a failure. Needs torch with Triton and torchvision,
+nothing else, and no network.
 
 Example:
-    python benchmarks/gpu_report.py --out benchmarks/results/gpu.json
+    PYTHONPATH=. python benchmarks/gpu_report.py --out benchmarks/results/gpu.json
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ import signal
 import sys
 import time
 import traceback
-import warnings
 
+import kernel_variants
 import ranking_losses
 import torch
+from gpu_checks import (
+    check_behaviour,
+    check_correctness,
+    check_kernels,
+    check_losses,
+    check_streams,
+)
 from measure import environment, one_line, write_json
-from peers import dense_rank_sort
 from presets import PRESETS, draw
-
-from mmdet_rank.ops import average_lrp_loss, average_precision_loss, rank_sort_loss
-from mmdet_rank.ops.kernels import use_kernels
 
 #: Goals on an H200-class GPU: what, preset, figure of a result's row, bound.
 GOALS = [
@@ -35,120 +39,23 @@ GOALS = [
     ("peak memory per logits'", "rs-atss", lambda rows: rows["ours"]["peak_per_logits"], "<=", 3.0),
     ("times a loop", "rs-atss", lambda rows: rows["loop"]["times_ours"], ">=", 100.0),
     ("gradient error", "rs-atss", lambda rows: rows["ours"]["gradient_error"], "<=", 1e-5),
+    ("times the logits' passes", "stress", lambda rows: _times_passes(rows), "<=", 3.0),
 ]
 
 
-def cases(device, size):
-    """Inputs by name: (logits, targets)."""
-    gen = torch.Generator(device).manual_seed(0)
-
-    def normal(count, spread=2.0, mean=-2.0):
-        return torch.randn(count, generator=gen, device=device) * spread + mean
-
-    def targets(logits, num_positives):
-        labels = torch.zeros(len(logits), device=device)
-        place = torch.randperm(len(logits), generator=gen, device=device)[:num_positives]
-        labels[place] = torch.rand(num_positives, generator=gen, device=device).clamp_(min=0.01)
-        return labels
-
-    many = max(size // 200, 1)
-    random = normal(size)
-    yield "random", random, targets(random, many)
-    yield "odd size", random[:-37], targets(random[:-37], many + 1)
-    yield "strided", random[::3], targets(random[::3], many)
-    yield "tied", (random * 2).round() / 2, targets(random, many)
-    yield "all equal", torch.zeros_like(random), targets(random, many)
-    yield "far apart", random * 1e4, targets(random, many)
-    outlier = random.clone()
-    outlier[:2] = torch.tensor([3e38, -3e38], device=device)
-    yield "extreme", outlier, targets(random, many)
-    yield "one positive", random, targets(random, 1)
-    yield "many positives", random, targets(random, size // 4)
-    yield "float16", random.half(), targets(random, many)
-    yield "bfloat16", random.bfloat16(), targets(random, many)
+def _times_passes(rows):
+    """Time as a multiple of one pass that reads the logits and one that copies them."""
+    passes = (rows[name]["wall_s"]["median"] for name in ("sum", "clone"))
+    return rows["ours, places"]["wall_s"]["median"] / sum(passes)
 
 
-def check_correctness(device, size):
-    """Norm of each gradient's error relative to the float64 reference's, by case."""
-    rows = {}
-    for name, logits, targets in cases(device, size):
-        # A gradient in a low precision is rounded when it is written.
-        bound = max(1e-5, torch.finfo(logits.dtype).eps)
-        try:
-            error = gradient_error(logits, targets)
-        except RuntimeError as failure:
-            rows[name] = {"failure": one_line(failure), "ok": False}
-        else:
-            rows[name] = {"gradient_error": error, "bound": bound, "ok": error <= bound}
-    return rows
-
-
-def gradient_error(logits, targets):
-    """Norm of the error of RS Loss's gradient relative to the float64 reference's."""
-    leaf = logits.detach().requires_grad_()
-    gradient = torch.autograd.grad(sum(rank_sort_loss(leaf, targets)), leaf)[0].double()
-    exact = logits.detach().double().requires_grad_()
-    loss = dense_rank_sort(exact, targets.double(), block=64, dtype=torch.float64)
-    reference = torch.autograd.grad(loss, exact)[0]
-    error = torch.linalg.vector_norm(gradient - reference)
-    return (error / torch.linalg.vector_norm(reference)).item()
-
-
-def check_behaviour(device, size):
-    """Whether repeated runs agree bit by bit, and how often the host waits for the device."""
-    _, logits, targets = next(cases(device, size))
-    errors = torch.rand(int((targets > 0).sum()), device=device)
-    losses = {
-        "rank_sort": lambda x: sum(rank_sort_loss(x, targets)),
-        "average_lrp": lambda x: average_lrp_loss(x, targets, errors)[0],
-        "average_precision": lambda x: average_precision_loss(x, targets),
-    }
-    report = {}
-    for name, loss in losses.items():
-        try:
-            report[name] = {
-                "deterministic": _repeats(loss, logits),
-                "host_waits": _host_waits(loss, logits),
-            }
-        except RuntimeError as failure:
-            report[name] = {"failure": one_line(failure)}
-    return report
-
-
-def _repeats(loss, logits):
-    runs = []
-    torch.use_deterministic_algorithms(True)
-    try:
-        for _ in range(3):
-            leaf = logits.detach().requires_grad_()
-            value = loss(leaf)
-            runs.append((value.detach(), torch.autograd.grad(value, leaf)[0]))
-    finally:
-        torch.use_deterministic_algorithms(False)
-    return all(torch.equal(a, b) for run in runs[1:] for a, b in zip(run, runs[0], strict=True))
-
-
-def _host_waits(loss, logits):
-    if logits.device.type != "cuda":
-        return None
-    leaf = logits.detach().requires_grad_()
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            loss(leaf).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return sum("synchroniz" in str(warning.message) for warning in caught)
-
-
-def profile(device, preset):
-    """Device time and launches of each kernel in one step of the loss on a preset.
+def profile(device, preset, name="ours"):
+    """Device time and launches of each kernel in one step of a peer on a preset.
 
     Operators of torch are left out: their device time is that of the kernels that they start.
     """
     logits, targets = draw(preset, device)
-    step = ranking_losses.make_step("ours", logits, targets)
+    step = ranking_losses.make_step(name, logits, targets)
     step()
     with torch.profiler.profile() as recorded:
         step()
@@ -208,13 +115,13 @@ class Progress:
         if not self._saving:
             raise OutOfTimeError("the time was over")
 
-    def part(self, name, function, *args):
+    def part(self, name, function, *args, **options):
         """Run one part; returns its result, or None when it failed."""
         result = None
         try:
             if self._over:
                 raise OutOfTimeError("the time was over")
-            result = function(*args)
+            result = function(*args, **options)
         except Exception as error:
             self.report["failures"][name] = one_line(error)
             if not self._over:
@@ -240,41 +147,74 @@ class Progress:
         self.save()
 
 
-def measure_preset(progress, kind, preset, device, seconds, memory_of):
+def measure_preset(progress, kind, preset, device, seconds, memory_of, **options):
     """Measure one preset, print its table and add it to the report."""
-    result = ranking_losses.run_preset(preset, kind, device, torch.float32, seconds, memory_of)
+    options = {"dtype": torch.float32, "to": "results"} | options
+    to = options.pop("to")
+    result = ranking_losses.run_preset(
+        preset, kind, device, seconds=seconds, memory_of=memory_of, **options
+    )
     ranking_losses.print_table(result)
-    progress.report["results"].append(result)
+    progress.report.setdefault(to, []).append(result)
 
 
 def run_parts(progress, device, args):
     """All parts, the most wanted ones first."""
     report = progress.report
-    report["kernels"] = progress.part("kernels", use_kernels, device, 1)
+    memory_of = () if args.no_memory else ranking_losses.PEERS
+    report["kernels"] = progress.part("kernels", check_kernels, device)
     report["correctness"] = progress.part("correctness", check_correctness, device, args.size)
+    report["losses"] = progress.part("losses", check_losses, device, args.size)
     report["behaviour"] = progress.part("behaviour", check_behaviour, device, args.size)
     if device.type == "cuda":
-        report["profile"] = progress.part("profile", profile, device, PRESETS["rs-atss"][0])
-    memory_of = () if args.no_memory else (*ranking_losses.LOSSES, "sort")
+        report["streams"] = progress.part("streams", check_streams, device, args.size)
+        large, small = PRESETS["rs-atss"][0], PRESETS["rpn"][0]
+        report["profile"] = progress.part("profile", profile, device, large)
+        for preset in (large, small):
+            name = f"profile of {preset.name} by places"
+            report[name] = progress.part(name, profile, device, preset, "ours, places")
+        report["host"] = progress.part("host", kernel_variants.host_times, device, small)
     for kind in args.preset:
         for preset in PRESETS[kind]:
             wanted = (progress, kind, preset, device, args.seconds, memory_of)
             progress.part(preset.name, measure_preset, *wanted)
+            if device.type == "cuda" and preset.name == "rs-atss":
+                measure_low_precisions(progress, preset, device, args.seconds)
+        if args.variants and kind == args.preset[0]:
+            wanted = ("variants", kernel_variants.device_times, device, PRESETS["rs-atss"][0])
+            report["variants"] = progress.part(*wanted)
+
+
+def measure_low_precisions(progress, preset, device, seconds):
+    """The preset once more in the 16-bit dtypes, beside focal loss alone."""
+    for name in ("float16", "bfloat16"):
+        options = {
+            "dtype": ranking_losses.DTYPES[name],
+            "peers": ("ours", "ours, places", "focal", "focal, compiled", "sum", "clone"),
+            "to": "low_precisions",
+        }
+        part = f"{preset.name}, {name}"
+        wanted = (measure_preset, progress, preset.name, preset, device, seconds, ("ours",))
+        progress.part(part, *wanted, **options)
 
 
 def _print_report(report):
     print(f"\nkernels at work: {report['kernels']}\ngradient error against float64")
-    for name, row in (report["correctness"] or {}).items():
+    for name, row in ((report["correctness"] or {}) | (report["losses"] or {})).items():
         error = row.get("failure") or f"{row['gradient_error']:10.1e}"
-        print(f"{name:20}{error}  {'ok' if row['ok'] else 'TOO LARGE'}")
+        print(f"{name:45}{error}  {'ok' if row['ok'] else 'TOO LARGE'}")
     for name, row in (report["behaviour"] or {}).items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
-    if report.get("profile"):
-        launches = sum(row["launches"] for row in report["profile"])
-        total = sum(row["device_us"] for row in report["profile"])
-        print(f"\none step of rs-atss: {launches} launches, {total:.0f} us on the device")
-        for row in report["profile"][:12]:
-            print(f"{row['device_us']:10.0f} us {row['launches']:4} x {row['kernel']}")
+    for name, rows in report.items():
+        if name.startswith("profile") and rows:
+            launches = sum(row["launches"] for row in rows)
+            total = sum(row["device_us"] for row in rows)
+            print(f"\n{name}: {launches} launches, {total:.0f} us on the device")
+            for row in rows[:12]:
+                print(f"{row['device_us']:10.1f} us {row['launches']:4} x {row['kernel']}")
+    for name in ("host", "variants"):
+        for what, value in (report.get(name) or {}).items():
+            print(f"{name}: {what}: {value}")
     print("\ngoals")
     for row in report["goals"]:
         state = {True: "met", False: "MISSED", None: "not measured"}[row["met"]]
@@ -300,6 +240,7 @@ def main(argv=None):
     parser.add_argument("--size", type=int, default=100_000, help="logits of the checks")
     parser.add_argument("--seconds", type=float, default=3.0, help="time budget of each peer")
     parser.add_argument("--minutes", type=float, default=7.5, help="time budget of the whole run")
+    parser.add_argument("--variants", action="store_true", help="measure sizes of the programs")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     parser.add_argument("--commit", help="what is measured, where git cannot tell")
     args = parser.parse_args(argv)
@@ -315,7 +256,8 @@ def main(argv=None):
     report = progress.report
     _print_report(report)
     print(f"\n{report['seconds']:.0f} s; written to {args.out}")
-    right = all(row["ok"] for row in (report["correctness"] or {}).values())
+    checks = (report["correctness"] or {}) | (report["losses"] or {})
+    right = all(row["ok"] for row in checks.values())
     return 0 if right and not report["failures"] else 1
 
 

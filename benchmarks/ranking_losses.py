@@ -2,7 +2,8 @@
 
 Forward and backward of RS Loss (``ours``) and, on the same tensors and in turns: a loop over the
 positives, the dense P x N matrix where it fits, a bucketed version (as described, and with
-unreachable negatives dropped first), torchvision's focal loss, and one ``torch.sort``.
+unreachable negatives dropped first), torchvision's focal loss (on a GPU also compiled by torch, and
+mmcv's own kernel where it is installed), and what bare passes over the logits cost.
 
 Example:
     python benchmarks/ranking_losses.py --preset cpu --out benchmarks/results/cpu.json
@@ -29,7 +30,15 @@ from measure import (
     time_in_turns,
     write_json,
 )
-from peers import bucketed_rank_sort, dense_rank_sort, focal, loop_rank_sort
+from peers import (
+    bucketed_rank_sort,
+    compiled_focal,
+    dense_rank_sort,
+    focal,
+    loop_rank_sort,
+    mmcv_focal,
+    mmcv_has_focal,
+)
 from presets import PRESETS, draw
 
 from mmdet_rank.ops import average_lrp_loss, average_precision_loss, rank_sort_loss
@@ -72,16 +81,35 @@ LOSSES = {
     "ours (AP)": average_precision_loss,
     "ours, no kernels": _without_kernels,
     "focal": focal,
+    "focal, compiled": compiled_focal,
+    "focal, mmcv": mmcv_focal,
 }
+#: Passes over the logits and no loss at all.
+PASSES = {"sort": torch.sort, "sum": torch.sum, "clone": torch.clone}
+PEERS = ("ours", "ours, places", *(name for name in LOSSES if name != "ours"), *PASSES)
 #: Those that compute RS Loss, so that their gradients can be compared.
-RANK_SORT = ("ours", "ours, no kernels", "loop", "dense", "bucketed", "bucketed, filtered")
+RANK_SORT = (
+    "ours",
+    "ours, places",
+    "ours, no kernels",
+    "loop",
+    "dense",
+    "bucketed",
+    "bucketed, filtered",
+)
 
 
 def make_step(name, logits, targets):
     """Forward and backward as a function without arguments; it returns the gradient."""
-    if name == "sort":
-        return lambda: logits.sort()
+    if name in PASSES:
+        return lambda: PASSES[name](logits)
     leaf = logits.detach().requires_grad_()
+    if name == "ours, places":
+        index = (targets > 0).nonzero().squeeze(1)
+        labels = targets[index]
+        return lambda: torch.autograd.grad(
+            sum(rank_sort_loss(leaf, positives=index, labels=labels)), leaf
+        )[0]
 
     def step():
         return torch.autograd.grad(LOSSES[name](leaf, targets), leaf)[0]
@@ -93,6 +121,12 @@ def feasible(name, preset, device):
     """Whether a peer means anything here, finishes in seconds and fits into the free memory."""
     if name == "ours, no kernels":
         return use_kernels(device, preset.num_positives)
+    if name in ("sum", "clone") and device.type != "cuda":
+        return False
+    if name == "focal, compiled":  # each size compiles for seconds
+        return device.type == "cuda" and preset.name in ("rs-atss", "rpn")
+    if name == "focal, mmcv":
+        return device.type == "cuda" and mmcv_has_focal()
     pairs = preset.num_positives * preset.num_logits
     square = preset.num_positives * (preset.num_positives + preset.num_logits * (name == "dense"))
     if device.type == "cuda":
@@ -146,12 +180,12 @@ def _memory_in_this_process(name, preset, dtype):
     print(json.dumps(peak_memory(step, device)))
 
 
-def run_preset(preset, kind, device, dtype, seconds, memory_of):
+def run_preset(preset, kind, device, dtype, seconds, memory_of, peers=PEERS):
     """All figures of one preset."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     logits, targets = draw(preset, device, dtype)
-    names = [n for n in (*LOSSES, "sort") if n == "sort" or feasible(n, preset, device)]
+    names = [name for name in peers if feasible(name, preset, device)]
     steps = {name: make_step(name, logits, targets) for name in names}
     failures = first_runs(steps)
     names = [name for name in names if name not in failures]
@@ -193,7 +227,7 @@ def run_preset(preset, kind, device, dtype, seconds, memory_of):
         "num_logits": preset.num_logits,
         "dtype": str(dtype).removeprefix("torch."),
         "rows": rows,
-        "not_run": [n for n in LOSSES if n not in names and n not in failures],
+        "not_run": [n for n in peers if n not in names and n not in failures],
         "failures": failures,
     }
 
@@ -231,7 +265,7 @@ def print_table(result):
         print(f"{name} failed: {error}")
 
 
-def run(preset_names, device, dtype=torch.float32, seconds=3.0, memory_of=(*LOSSES, "sort")):
+def run(preset_names, device, dtype=torch.float32, seconds=3.0, memory_of=PEERS):
     """Measure presets, print their tables and return the report.
 
     Args:
@@ -261,7 +295,7 @@ def parse_args(argv=None):
     parser.add_argument("--dtype", default="float32", choices=sorted(DTYPES))
     parser.add_argument("--seconds", type=float, default=3.0, help="time budget of each peer")
     parser.add_argument("--threads", type=int, help="threads that torch may use on a CPU")
-    parser.add_argument("--memory", nargs="+", default=[*LOSSES, "sort"], help="only of these")
+    parser.add_argument("--memory", nargs="+", default=[*PEERS], help="only of these")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)

@@ -35,19 +35,27 @@ def package_config(name: str) -> Path:
 def resolve_configs() -> None:
     """Let ``mmdet_rank::FOLDER/FILE.py`` name a config wherever MMEngine takes one.
 
-    MMEngine knows the packages of OpenMMLab by a table. An entry there serves ``_base_`` and
-    ``mmengine.hub.get_config``. ``Config.fromfile``, which MMDetection's ``init_detector`` calls
-    too, resolves no package's names, not even those of the table, so it is extended by these.
+    MMEngine knows OpenMMLab's packages by a table, and an entry there serves
+    ``mmengine.hub.get_config``. But ``Config.fromfile``, which ``init_detector`` calls,
+    resolves no package's names, and ``_base_`` would give whatever it inherits the scope of a
+    registry of this package, which has none. So both are extended by these names.
     """
     MODULE2PACKAGE.setdefault(NAME, NAME)
-    original = Config.fromfile
-    if hasattr(original, "__wrapped__"):
+    if hasattr(Config.fromfile, "__wrapped__"):
         return
+    read, find_base = Config.fromfile, Config._get_cfg_path
 
-    @functools.wraps(original)
+    @functools.wraps(read)
     def fromfile(filename: str | Path, *args: Any, **kwargs: Any) -> Config:
         if isinstance(filename, str) and filename.startswith(PREFIX):
             filename = package_config(filename)
-        return original(filename, *args, **kwargs)
+        return read(filename, *args, **kwargs)
+
+    @functools.wraps(find_base)
+    def _get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(PREFIX):
+            return str(package_config(cfg_path)), None
+        return find_base(cfg_path, filename)
 
     Config.fromfile = staticmethod(fromfile)  # type: ignore[method-assign]
+    Config._get_cfg_path = staticmethod(_get_cfg_path)  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from .objects import ObjectsCheck
 __all__ = ["IOU_TYPES", "USES", "check_categories", "check_coco", "check_images"]
 
 IOU_TYPES = ("bbox", "segm", "keypoints")
-USES = ("training", "evaluation")
+USES = ("training", "evaluation", "listing")
 _LISTS = ("images", "annotations", "categories")
 _MAX_SIDE = 1_000_000
 
@@ -37,7 +37,7 @@ def check_coco(
     Args:
         data: what was read from the file.
         source: name of the file, for messages.
-        use: ``training`` or ``evaluation``.
+        use: ``training``, ``evaluation``, or ``listing`` of images that may have no annotations.
         iou_types: what objects are needed for: ``bbox``, ``segm``, ``keypoints``.
         in_place: change the entries of ``data`` where they are mended, instead of copies.
 
@@ -59,10 +59,12 @@ def check_coco(
         )
     if not isinstance(data, dict):
         raise ValueError(
-            f"Expected COCO annotations in {source}, an object with the lists 'images', "
-            f"'annotations' and 'categories', but got {fields.describe(data)}; pass the annotation "
-            "file, or convert it to COCO's format."
+            f"Expected COCO annotations with the lists 'images', 'annotations' and 'categories' in "
+            f"{source}, but got {fields.describe(data)}; pass the annotation file, or convert it "
+            "to COCO's format."
         )
+    if use == "listing" and "annotations" not in data:
+        data = {**data, "annotations": []}
     lacking = [key for key in _LISTS if not isinstance(data.get(key), list)]
     if lacking:
         raise ValueError(

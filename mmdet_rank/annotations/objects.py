@@ -58,6 +58,11 @@ class ObjectsCheck:
         for number, entry in enumerate(kept, start=1):
             entry["id"] = number
         found.dataset["annotations"] = kept
+        if not self.training and found.num_objects and all(e["iscrowd"] for e in kept):
+            found.hints.append(
+                "All objects are crowds (iscrowd 1), which are not to be found: every figure is "
+                "undefined."
+            )
         lost = sum(found.left_out.values())
         if found.num_objects and self.training and lost == found.num_objects:
             raise ValueError(

@@ -8,10 +8,11 @@ from typing import Any
 
 from mmdet_rank.files import load_json, write_json
 
-from .coco import check_coco
+from .coco import check_categories, check_coco
+from .fields import describe
 from .found import CocoAnnotations
 
-__all__ = ["forget_files", "read_coco", "write_coco"]
+__all__ = ["forget_files", "read_categories", "read_coco", "write_coco"]
 
 _parsed: dict[tuple[Path, int, int], Any] = {}
 _checked: dict[tuple, CocoAnnotations] = {}
@@ -31,8 +32,9 @@ def read_coco(
 
     Args:
         path: the file.
-        use: ``training``, where objects that no detector can use are left out and counted, or
-            ``evaluation``, where they are refused.
+        use: ``training``, where objects that no detector can use are left out and counted;
+            ``evaluation``, where they are refused; or ``listing``, for the images that a detector
+            is run on, which is the same but for a file that may have no annotations.
         iou_types: what objects are needed for: ``bbox``, ``segm``, ``keypoints``.
         progress: makes a progress bar for large files, as ``tqdm.tqdm`` does.
 
@@ -42,14 +44,39 @@ def read_coco(
     """
     path = Path(path)
     stamp = _stamp(path)
+    data = _parse(path, stamp, progress)
+    if use == "listing" and isinstance(data, dict) and "annotations" in data:
+        use = "evaluation"
     key = (stamp, use, tuple(sorted(iou_types)))
     if stamp is None or key not in _checked:
-        data = _parse(path, stamp, progress)
         found = check_coco(data, str(path), use=use, iou_types=iou_types)
         if stamp is None:
             return found
         _checked[key] = found
     return _checked[key]
+
+
+def read_categories(path: str | Path, *, progress: Callable[..., Any] | None = None) -> list[dict]:
+    """Read and check the categories of a COCO annotation file, and nothing else of it.
+
+    Args:
+        path: the file.
+        progress: as for :func:`read_coco`.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when its categories are not what they should be.
+    """
+    path = Path(path)
+    data = _parse(path, _stamp(path), progress)
+    if not isinstance(data, dict) or not isinstance(data.get("categories"), list):
+        raise ValueError(
+            f"Expected COCO annotations with the list 'categories' in {path}, but got "
+            f"{describe(data)}; pass the annotation file."
+        )
+    categories = [dict(c) if isinstance(c, dict) else c for c in data["categories"]]
+    check_categories(categories, str(path))
+    return categories
 
 
 def forget_files() -> None:

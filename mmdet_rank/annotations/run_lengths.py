@@ -6,11 +6,26 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as mask_utils
 
 from .fields import describe
 from .segmentations import mask_refusal, plain_run_lengths_add_up, run_lengths_add_up
 
-__all__ = ["check_run_lengths"]
+__all__ = ["as_run_lengths", "check_run_lengths"]
+
+
+def as_run_lengths(mask: dict | list, height: int, width: int) -> dict:
+    """Return a mask that has been checked as compressed run lengths.
+
+    >>> as_run_lengths({"size": [2, 3], "counts": [1, 5]}, 2, 3)["counts"]
+    b'15'
+    """
+    if isinstance(mask, list):
+        return mask_utils.merge(mask_utils.frPyObjects(mask, height, width))
+    if isinstance(mask["counts"], list):
+        counts = [int(count) for count in mask["counts"]]
+        return mask_utils.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return mask
 
 
 def check_run_lengths(

@@ -165,6 +165,41 @@ def check_fits(model: nn.Module, checkpoint: dict, filename: str) -> None:
         )
 
 
+def warn_of_poor_fit(model: nn.Module, filename: str) -> None:
+    """Warn when weights to start from fit less than half of a model.
+
+    MMEngine loads whatever fits without a word on how much that is.
+
+    Args:
+        model: The model of the config, without a wrapper.
+        filename: ``load_from``; an address is left to MMEngine.
+
+    Raises:
+        UserError: The file is missing or no checkpoint.
+    """
+    if "://" in str(filename):
+        return
+    checkpoint = read_checkpoint(filename)
+    saved = checkpoint.get("state_dict", checkpoint)
+    saved = {key.removeprefix("module."): value for key, value in saved.items()}
+    parameters = dict(model.named_parameters())
+    fitting = [
+        name
+        for name, value in parameters.items()
+        if getattr(saved.get(name), "shape", None) == value.shape
+    ]
+    if 2 * len(fitting) >= len(parameters):
+        return
+    lines = [
+        f"load_from={filename} fits {len(fitting)} of {len(parameters)} parameters of the model; "
+        "the others start at random. If that is not meant, check that it is a checkpoint of the "
+        "same model."
+    ]
+    lines += _examples("missing or of another shape", [n for n in parameters if n not in fitting])
+    lines += _examples("unknown to the model", [n for n in saved if n not in parameters])
+    print_log("\n".join(lines), logger="current", level=logging.WARNING)
+
+
 def _examples(what: str, names: list[str]) -> list[str]:
     if not names:
         return []

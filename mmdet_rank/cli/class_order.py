@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmdet_rank.cli.datasets import dataset_configs, shorten
+from mmdet_rank.annotations import read_categories
+from mmdet_rank.cli.datasets import annotation_file, dataset_configs, reading_bar, shorten
 from mmdet_rank.cli.errors import UserError
 
 
@@ -35,7 +35,9 @@ def order_classes(cfg: Config) -> None:
             classes = (dataset.get("metainfo") or {}).get("classes")
             if not (isinstance(classes, (list, tuple)) and _labels_by_file(dataset)):
                 continue
-            path = Path(dataset.get("data_root") or "", dataset["ann_file"])
+            # Names that are numbers in a file are read as texts.
+            classes = dataset["metainfo"]["classes"] = tuple(map(str, classes))
+            path = annotation_file(dataset)
             if path not in orders:
                 orders[path] = _category_names(path)
             names = [name for name in orders[path] if name in classes]
@@ -64,9 +66,10 @@ def _category_names(path: Path) -> list[str]:
     What is wrong with the file is told when the data set is built.
     """
     try:
-        return [category["name"] for category in json.loads(path.read_bytes())["categories"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        categories = read_categories(path, progress=reading_bar(path))
+    except (OSError, ValueError):
         return []
+    return [category["name"] for category in categories]
 
 
 def _reorder(metainfo: dict, names: list[str], where: str, path: Path) -> None:

@@ -1,49 +1,74 @@
-"""Checks of the user's data, before a run and, where something failed, afterwards for the reason.
-
-Nothing is read twice when all is well: the built data sets know what they found. Only after a
-failure are the files opened again, to tell which of them is to blame.
-"""
+"""Checks of the user's data before a run and, where something failed, for the reason."""
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
+from tqdm import tqdm
 
-from mmdet_rank.cli.errors import UserError
+from mmdet_rank.annotations import CocoAnnotations, check_coco, read_coco
+from mmdet_rank.annotations.image_files import check_image_files
+from mmdet_rank.cli.errors import UserError, refused_input
+from mmdet_rank.cli.evaluators import check_truth_of_each_set, evaluator_configs
+from mmdet_rank.datasets.checked_data import coco_type, dataset_use, leaves
+from mmdet_rank.files import load_json
 
 NUM_NAMES = 10
-#: What MMDetection and pycocotools read of each entry of an annotation file.
-NEEDED = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "area"),
-    "categories": ("id", "name"),
-}
+# Reading shorter than this many seconds needs no progress bar.
+PATIENCE = 5
 
 
-def diagnose(cfg: Config, splits: list[str]) -> None:
-    """Find out what is wrong with the data that a config names; returns when nothing is found.
+def check_files(cfg: Config, splits: list[str]) -> None:
+    """Check the annotation files and pictures that a config names, before they are used.
+
+    What is left out of a file, and what was read in another way than it is written, is logged once
+    for each file.
 
     Args:
         cfg: The config.
         splits: Some of "train", "val", "test".
 
     Raises:
-        UserError: A file or folder is missing, an annotation file is no JSON or not COCO's, or
-            its category names are not those of the data set.
+        UserError: A file or folder is missing, or not what it should be; the message names file,
+            entry and field.
+    """
+    told: set[str] = set()
+    for split in splits:
+        for where, dataset in dataset_configs(cfg, split):
+            _check_paths(where, dataset)
+            if coco_type(dataset) is not None:
+                _tell(_check_coco_dataset(where, dataset), told)
+        for where, evaluator in evaluator_configs(cfg, split):
+            _tell(_check_evaluator(where, evaluator), told)
+        check_truth_of_each_set(cfg, split, _annotation_files(cfg, split))
+
+
+def diagnose(cfg: Config, splits: list[str]) -> None:
+    """Find out what is wrong with data that could not be loaded; return when nothing is found.
+
+    Args:
+        cfg: The config.
+        splits: Some of "train", "val", "test".
+
+    Raises:
+        UserError: An annotation file is no JSON or not COCO's.
     """
     for split in splits:
         for where, dataset in dataset_configs(cfg, split):
-            _diagnose_dataset(where, dataset)
-        for where, evaluator in _evaluator_configs(cfg, split):
-            if evaluator.get("ann_file"):
-                _read_annotations(f"{where}.ann_file", Path(evaluator["ann_file"]))
+            path = annotation_file(dataset)
+            if path.suffix == ".json" and coco_type(dataset) is None:
+                with refused_input(f"{where}.ann_file"):
+                    check_coco(load_json(path), str(path))
 
 
 def check_built(dataset: Any, split: str) -> None:
@@ -54,38 +79,15 @@ def check_built(dataset: Any, split: str) -> None:
         split: What to call it in messages.
 
     Raises:
-        UserError: It is empty, class names do not match the annotation file, or its first image
-            is missing.
+        UserError: It is empty, or its first image is missing.
     """
-    for leaf in _leaves(dataset):
-        classes = (getattr(leaf, "metainfo", None) or {}).get("classes")
-        found = getattr(leaf, "cat_ids", None)
-        if classes is not None and found is not None and len(found) != len(classes):
-            where = f"{split}_dataloader.dataset"
-            names = _category_names(_read_annotations(f"{where}.ann_file", Path(leaf.ann_file)))
-            _check_names(where, leaf.ann_file, list(classes), names)
+    for leaf in leaves(dataset):
         _check_first_image(leaf, split)
 
 
-def warn_of_other_truth(cfg: Config, split: str) -> None:
-    """Warn when a split is evaluated by another annotation file than that of its data.
-
-    Both usually number their images from 1, so that the figures would be wrong without an error.
-    """
-    paths = [
-        Path(dataset.get("data_root") or "", dataset["ann_file"])
-        for _, dataset in dataset_configs(cfg, split)
-    ]
-    for where, evaluator in _evaluator_configs(cfg, split):
-        path = evaluator.get("ann_file")
-        if path and paths and Path(path).resolve() not in [each.resolve() for each in paths]:
-            print_log(
-                f"{where}.ann_file is {path}, but the images are those of "
-                f"{', '.join(map(str, paths))}: the figures are wrong unless both files have the "
-                "same images and objects.",
-                logger="current",
-                level=logging.WARNING,
-            )
+def warn(text: str) -> None:
+    """Log a warning."""
+    print_log(text, logger="current", level=logging.WARNING)
 
 
 def dataset_configs(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
@@ -95,7 +97,7 @@ def dataset_configs(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
         return
     pending = [(f"{split}_dataloader.dataset", loader.get("dataset"))]
     while pending:
-        where, node = pending.pop()
+        where, node = pending.pop(0)
         if isinstance(node, (list, tuple)):
             pending += [(f"{where}[{index}]", entry) for index, entry in enumerate(node)]
         elif isinstance(node, dict):
@@ -106,84 +108,95 @@ def dataset_configs(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
                 yield where, node
 
 
-def _evaluator_configs(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
-    node = cfg.get(f"{split}_evaluator")
-    entries = node if isinstance(node, (list, tuple)) else [node]
-    for entry in entries:
-        if isinstance(entry, dict):
-            yield f"{split}_evaluator", entry
+def annotation_file(dataset: dict) -> Path:
+    """Path of the annotation file of a data set's config."""
+    return Path(dataset.get("data_root") or "", dataset["ann_file"])
 
 
-def _diagnose_dataset(where: str, dataset: dict) -> None:
-    root = dataset.get("data_root") or ""
-    ann_file = Path(root, dataset["ann_file"])
-    content = _read_annotations(f"{where}.ann_file", ann_file)
+def shorten(names: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f", and {len(names) - NUM_NAMES} more" if len(names) > NUM_NAMES else ""
+    return ", ".join(names[:NUM_NAMES]) + more
+
+
+def read_annotations(path: Path, use: str, iou_types: tuple[str, ...]) -> CocoAnnotations:
+    """Read an annotation file, with a progress bar where it takes long."""
+    return read_coco(path, use=use, iou_types=iou_types, progress=reading_bar(path))
+
+
+def reading_bar(path: Path) -> Callable | None:
+    """Return what makes a progress bar of reading a file; None beside the main process."""
+    if not is_main_process():
+        return None
+    return functools.partial(
+        tqdm, desc=f"reading {path.name}", delay=PATIENCE, file=sys.stderr, leave=False
+    )
+
+
+def _annotation_files(cfg: Config, split: str) -> list[Path]:
+    return [annotation_file(dataset) for _, dataset in dataset_configs(cfg, split)]
+
+
+def _tell(found: CocoAnnotations | None, told: set[str]) -> None:
+    """Log what is to be said of a file, once."""
+    if found is not None and (text := found.message()) and text not in told:
+        told.add(text)
+        warn(text)
+
+
+def _check_paths(where: str, dataset: dict) -> None:
+    root, path = dataset.get("data_root") or "", annotation_file(dataset)
+    if "://" in str(root) or "://" in str(dataset["ann_file"]) or not dataset["ann_file"]:
+        return
+    if not path.exists():
+        raise UserError(
+            f"Expected an annotation file for {where}.ann_file, but {path} does not exist "
+            f"(looked from {Path.cwd()}); set data_root or ann_file"
+        )
     for key, prefix in (dataset.get("data_prefix") or {}).items():
-        folder = Path(root, prefix)
-        if not folder.is_dir():
+        folder = Path(root, prefix or "")
+        if "://" not in str(prefix) and not folder.is_dir():
             raise UserError(
                 f"Expected a folder of images for {where}.data_prefix.{key}, but {folder} does "
                 f"not exist (looked from {Path.cwd()}); set data_root or data_prefix"
             )
-    if content is None:
-        return
-    classes = (dataset.get("metainfo") or {}).get("classes")
-    if classes is None:
-        classes = (getattr(DATASETS.get(dataset["type"]), "METAINFO", None) or {}).get("classes")
-    if isinstance(classes, (list, tuple)):
-        _check_names(where, str(ann_file), list(classes), _category_names(content))
-    _check_entries(where, str(ann_file), content)
-    only_objects = (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False)
-    if not content["images"] or (only_objects and not content["annotations"]):
-        raise UserError(_no_image_left(where, str(ann_file)))
 
 
-def _read_annotations(where: str, path: Path) -> dict | None:
-    """Read a COCO annotation file; None for a file of another kind.
+def _check_coco_dataset(where: str, dataset: dict) -> CocoAnnotations:
+    path = annotation_file(dataset)
+    with refused_input(f"{where}.ann_file"):
+        found = read_annotations(path, *dataset_use(dataset))
+    names = [category["name"] for category in found.dataset["categories"]]
+    classes = _classes(where, dataset)
+    if classes is not None:
+        _check_names(where, str(path), classes, names)
+    if not dataset.get("test_mode"):
+        _check_left(where, dataset, found, names if classes is None else classes)
+    if _loads_local_files(dataset):
+        _check_pictures(where, dataset, found)
+    return found
+
+
+def _classes(where: str, dataset: dict) -> list[str] | None:
+    """The class names that a data set's config asks for.
 
     Raises:
-        UserError: It is missing or broken.
+        UserError: They are one text that is no file.
     """
-    if not path.is_file():
-        raise UserError(
-            f"Expected an annotation file for {where}, but {path} does not exist "
-            f"(looked from {Path.cwd()}); set data_root or ann_file"
-        )
-    if path.suffix != ".json":
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if classes is None:
+        kind = dataset.get("type")
+        kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+        classes = (getattr(kind, "METAINFO", None) or {}).get("classes")
+    if isinstance(classes, str):
+        # MMEngine takes a text for the path of a file that has a name in each line.
+        if not Path(classes).is_file():
+            raise UserError(
+                f"Expected several names as metainfo.classes of {where}, or a file of names, but "
+                f"got the text {classes!r}; a tuple of one name needs a comma: ({classes!r},)"
+            )
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"Expected JSON in {path} ({where}), but it is broken: {error}; "
-            f"the file has {path.stat().st_size} bytes: copy or write it again"
-        ) from error
-    expected = ("images", "annotations", "categories")
-    lacking = [key for key in expected if not isinstance(content, dict) or key not in content]
-    if lacking:
-        raise UserError(
-            f"Expected COCO annotations with {', '.join(expected)} in {path} ({where}), but "
-            f"{', '.join(lacking)} is missing; convert the annotations to COCO's format"
-        )
-    return content
-
-
-def _check_entries(where: str, ann_file: str, content: dict) -> None:
-    """Refuse entries that lack what MMDetection reads of them."""
-    for kind, needed in NEEDED.items():
-        for index, entry in enumerate(content[kind]):
-            lacking = [key for key in needed if not isinstance(entry, dict) or key not in entry]
-            if lacking:
-                advice = {"area": "; area is width x height of the box, or that of the mask"}
-                raise UserError(
-                    f"Expected {', '.join(needed)} in each of the {kind} of {ann_file} ({where}), "
-                    f"but entry {index} lacks {', '.join(lacking)}; add that to the file"
-                    + "".join(advice.get(key, "") for key in lacking)
-                )
-
-
-def _category_names(content: dict | None) -> list[str]:
-    return [] if content is None else [entry.get("name", "") for entry in content["categories"]]
+    return None if classes is None else [str(name) for name in classes]
 
 
 def _check_names(where: str, ann_file: str, classes: list[str], names: list[str]) -> None:
@@ -191,6 +204,12 @@ def _check_names(where: str, ann_file: str, classes: list[str], names: list[str]
 
     More categories in the file than classes are no mistake: that trains on some of them.
     """
+    doubled = sorted({name for name in classes if classes.count(name) > 1})
+    if doubled:
+        raise UserError(
+            f"Expected distinct metainfo.classes of {where}, but got {shorten(doubled)} twice; "
+            "remove one"
+        )
     unknown = [name for name in classes if name not in names]
     if unknown:
         raise UserError(
@@ -199,6 +218,95 @@ def _check_names(where: str, ann_file: str, classes: list[str], names: list[str]
             f"{shorten(names)}. Do: set metainfo=dict(classes=(...)) of the data set to the "
             "names in the file, for train, val and test, and num_classes of the heads to match"
         )
+
+
+def _check_left(where: str, dataset: dict, found: CocoAnnotations, classes: list[str]) -> None:
+    """Refuse a training set that has nothing to train on, and mention images left out."""
+    images, objects = found.dataset["images"], found.dataset["annotations"]
+    ids = {c["id"] for c in found.dataset["categories"] if c["name"] in classes}
+    used = sum(entry["category_id"] in ids and not entry["iscrowd"] for entry in objects)
+    filters = dataset.get("filter_cfg") or {}
+    if not images or (filters.get("filter_empty_gt", False) and not objects):
+        raise UserError(_no_image_left(where, str(annotation_file(dataset))))
+    if objects and not used:
+        raise UserError(
+            f"Expected objects of the classes of {where} in {found.source}, but all of its "
+            f"{len(objects)} are of other categories or crowds (iscrowd 1); set metainfo.classes "
+            "to the categories that have objects"
+        )
+    least = filters.get("min_size", 0)
+    small = sum(min(image["width"], image["height"]) < least for image in images)
+    if small:
+        warn(
+            f"{found.source}: {small} of {len(images)} images are left out, for a side is stated "
+            f"to be shorter than filter_cfg.min_size = {least} of {where}."
+        )
+
+
+def _loads_local_files(dataset: dict) -> bool:
+    steps = dataset.get("pipeline") or []
+    loading = [s for s in steps if isinstance(s, dict) and s.get("type") == "LoadImageFromFile"]
+    return bool(loading) and all(
+        (step.get("backend_args") or {}).get("backend", "local") == "local" for step in loading
+    )
+
+
+def _check_pictures(where: str, dataset: dict, found: CocoAnnotations) -> None:
+    """Refuse pictures that are missing or broken, and warn of those of another size."""
+    prefix = (dataset.get("data_prefix") or {}).get("img", "")
+    if "://" in str(prefix):
+        return
+    images = found.dataset["images"]
+    files = check_image_files(images, Path(dataset.get("data_root") or "", prefix))
+    if files.missing:
+        index, path = files.missing[0]
+        raise UserError(
+            f"Expected the pictures of {found.source} under data_root and data_prefix of {where}, "
+            f"but {len(files.missing)} of {len(images)} are missing, first that of image {index}: "
+            f"{path} does not exist (looked from {Path.cwd()}); set data_root or data_prefix, or "
+            "remove the entries"
+        )
+    for index, path, why in files.unreadable:
+        # Pillow does not know all that OpenCV reads.
+        if cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is None:
+            raise UserError(
+                f"Expected a picture in {path}, the file_name of image {index} of {found.source}, "
+                f"but it cannot be read ({why}; {path.stat().st_size} bytes); copy it again, or "
+                "remove the entry"
+            )
+    if files.num_renamed:
+        found.mended["Read a file_name with backslashes as one with slashes"] = files.num_renamed
+    if files.other_size:
+        index, stated, real = files.other_size[0]
+        hint = (
+            f"{len(files.other_size)} of {files.num_checked} pictures that were looked at have "
+            f"another width and height than stated, such as image {index}: {real[0]} x {real[1]}, "
+            f"not {stated[0]} x {stated[1]}; objects beyond the stated size are left out, and "
+            "boxes may be of a picture of another size."
+        )
+        if hint not in found.hints:
+            found.hints.append(hint)
+
+
+def _check_evaluator(where: str, evaluator: dict) -> CocoAnnotations | None:
+    """Read the annotation file by which a metric of COCO's kind evaluates."""
+    path = evaluator.get("ann_file")
+    if not path or "://" in str(path) or Path(path).suffix != ".json":
+        return None
+    if not Path(path).is_file():
+        raise UserError(
+            f"Expected an annotation file for {where}.ann_file, but {path} does not exist "
+            f"(looked from {Path.cwd()}); set ann_file"
+        )
+    if not str(evaluator.get("type")).startswith(("Coco", "LVIS")) or "Panoptic" in str(
+        evaluator.get("type")
+    ):
+        return None
+    metrics = evaluator.get("metric", "bbox")
+    masks = "segm" in ([metrics] if isinstance(metrics, str) else metrics)
+    use = "listing" if evaluator.get("format_only") else "evaluation"
+    with refused_input(f"{where}.ann_file"):
+        return read_annotations(Path(path), use, ("bbox", "segm") if masks else ("bbox",))
 
 
 def _check_first_image(dataset: Any, split: str) -> None:
@@ -220,20 +328,3 @@ def _no_image_left(where: str, ann_file: str) -> str:
         f"Expected images for {where}, but none is left of {ann_file}; check filter_cfg "
         "(filter_empty_gt drops images without objects) and the class names"
     )
-
-
-def _leaves(dataset: Any) -> Iterator[Any]:
-    """The data sets inside wrappers."""
-    if hasattr(dataset, "datasets"):
-        for inner in dataset.datasets:
-            yield from _leaves(inner)
-    elif hasattr(dataset, "dataset"):
-        yield from _leaves(dataset.dataset)
-    else:
-        yield dataset
-
-
-def shorten(names: list[str]) -> str:
-    """The first names of a list, and how many more there are."""
-    more = f", and {len(names) - NUM_NAMES} more" if len(names) > NUM_NAMES else ""
-    return ", ".join(names[:NUM_NAMES]) + more

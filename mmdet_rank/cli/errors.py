@@ -8,10 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 TRACEBACK = "MMDET_RANK_TRACEBACK"
+# What shells give to a program that Ctrl-C has ended: 128 and the number of the signal.
+INTERRUPTED = 130
 
 
 class UserError(Exception):
     """A mistake of the user; the message says what was expected, what came, and what to do."""
+
+
+class Interrupted(Exception):
+    """The user stopped a program by Ctrl-C; the message says how to go on."""
 
 
 def run_tool(main: Callable[[], int | None]) -> int:
@@ -21,11 +27,16 @@ def run_tool(main: Callable[[], int | None]) -> int:
         main: Called without arguments.
 
     Returns:
-        The exit code: what `main` returned or 0, or 1 after a message on stderr when it raised
-        UserError. Other exceptions are faults of a program, not of its user, and pass.
+        The exit code: what `main` returned or 0, 1 after a message on stderr when it raised
+        UserError, or 130 after Ctrl-C. Other exceptions are faults of a program, not of its user,
+        and pass.
     """
     try:
         return main() or 0
+    except (Interrupted, KeyboardInterrupt) as error:
+        how = str(error) or "start it again with the same command"
+        print(f"\ninterrupted: {how}.", file=sys.stderr)
+        return INTERRUPTED
     except UserError as error:
         if traceback_wanted():
             raise
@@ -41,8 +52,11 @@ def traceback_wanted() -> bool:
 
 
 @contextmanager
-def refused_input() -> Iterator[None]:
+def refused_input(where: str = "") -> Iterator[None]:
     """Turn the errors by which a function refuses what the user gave into UserErrors.
+
+    Args:
+        where: The place in the config that the input comes from, to be added to the message.
 
     Raises:
         UserError: With the message of the ValueError or OSError, or of the ImportError of a package
@@ -51,7 +65,23 @@ def refused_input() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
-        raise UserError(str(error)) from error
+        raise UserError(f"{error} [{where}]" if where else str(error)) from error
+
+
+@contextmanager
+def interruptible(how_to_go_on: Callable[[], str]) -> Iterator[None]:
+    """End by one sentence where the user presses Ctrl-C.
+
+    Args:
+        how_to_go_on: Gives the sentence, without its full stop.
+
+    Raises:
+        Interrupted: The user pressed Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(how_to_go_on()) from None
 
 
 @contextmanager

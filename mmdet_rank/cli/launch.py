@@ -27,8 +27,9 @@ def prepare_processes(cfg: Config, local_rank: int) -> None:
             the environment.
 
     Raises:
-        UserError: More processes than GPUs.
+        UserError: More processes than GPUs, or no launcher has started this process.
     """
+    _refuse_missing_launcher(cfg.launcher)
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     if cfg.launcher == "none":
         return
@@ -83,6 +84,41 @@ def warn_of_batch_size(cfg: Config) -> None:
         logger="current",
         level=logging.WARNING,
     )
+
+
+def warn_of_processes(checkpoint: dict) -> None:
+    """Warn when a run is resumed by another number of processes than it had.
+
+    Args:
+        checkpoint: What the run goes on from.
+    """
+    before = checkpoint.get("meta", {}).get("world_size")
+    if before is not None and before != get_world_size():
+        print_log(
+            f"This run had {before} process(es) and goes on with {get_world_size()}: the total "
+            "batch, the length of an epoch and with it the schedule change, so that it is not the "
+            f"run that it would have been. Resume with {before} to continue it exactly.",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
+# What each launcher sets in the environment of the processes that it starts, and how to start them.
+_LAUNCHERS = {
+    "pytorch": ("RANK", "tools/dist_train.sh or tools/dist_test.sh CONFIG ... GPUS, or torchrun"),
+    "slurm": ("SLURM_PROCID", "srun"),
+    "mpi": ("OMPI_COMM_WORLD_LOCAL_RANK", "mpirun"),
+}
+
+
+def _refuse_missing_launcher(launcher: str) -> None:
+    variable, command = _LAUNCHERS.get(launcher, (None, ""))
+    if variable is not None and variable not in os.environ:
+        raise UserError(
+            f"Expected a process that {launcher} has started for --launcher {launcher}, but the "
+            f"environment has no {variable}; start it by {command}, or leave --launcher out to run "
+            "in one process"
+        )
 
 
 def _refuse_missing_gpu(local_rank: int) -> None:

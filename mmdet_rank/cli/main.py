@@ -19,6 +19,7 @@ COMMANDS = {
     "test": "evaluate a detector: AP, LRP Error, a submission",
     "predict": "detect on pictures, by the best thresholds",
     "eval": "LRP Error and AP of result files, without a model",
+    "analyze": "imbalance of a data set, and what a detector makes of it, as a page",
     "convert-data": "a data set in COCO, VOC or YOLO form, or of masks, as COCO files",
     "demo": "data, training, evaluation and pictures by one command",
     "demo-image": "draw a detector's detections on pictures",

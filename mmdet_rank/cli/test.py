@@ -10,13 +10,17 @@ import mmdet_rank.register  # noqa: F401
 
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
+from mmdet.models import DetTTAModel
+from mmdet.models.detectors.single_stage_instance_seg import SingleStageInstanceSegmentor
 from mmdet.registry import RUNNERS
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import Runner
+from torch import nn
 
-from mmdet_rank.cli import checkpoints, datasets
+from mmdet_rank.annotations import forget_files
+from mmdet_rank.cli import checkpoints, datasets, running
 from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.config import load_config, require
@@ -24,6 +28,7 @@ from mmdet_rank.cli.errors import UserError, explained, refused_input
 from mmdet_rank.cli.launch import end_processes, prepare_processes
 from mmdet_rank.cli.submission import Submission
 from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
+from mmdet_rank.engine.resumable_runner import ResumableRunner
 
 PICKLES = (".pkl", ".pickle")
 TTA_MODEL = {
@@ -70,7 +75,6 @@ def evaluate(args: argparse.Namespace) -> dict[str, float]:
     prepare_config(cfg, args)
     order_classes(cfg)
     submission = Submission(cfg, args.submission) if args.submission is not None else None
-    datasets.warn_of_other_truth(cfg, "test")
     prepare_processes(cfg, args.local_rank)
     runner = model = None
     try:
@@ -78,11 +82,15 @@ def evaluate(args: argparse.Namespace) -> dict[str, float]:
         model = unwrapped(runner)
         checkpoints.check_fits(model.module if args.tta else model, checkpoint, args.checkpoint)
         del checkpoint
+        if args.tta:
+            refuse_masks(model)
         prepare_runner(runner, args)
+        if submission is not None:
+            submission.clear()
+        with running.testing(runner):
+            figures = runner.test()
         if submission is None:
-            return runner.test()
-        submission.clear()
-        figures = runner.test()
+            return figures
         for path in submission.write(runner):
             _say(f"Wrote {path}")
         return figures
@@ -115,6 +123,9 @@ def prepare_config(cfg: Config, args: argparse.Namespace) -> None:
     if args.show or args.show_dir:
         with explained("--show and --show-dir need default_hooks.visualization"):
             trigger_visualization_hook(cfg, args)
+            hook = cfg.default_hooks.visualization
+            if hook.type == "DetVisualizationHook":
+                hook.type = "FolderVisualizationHook"
     if args.tta:
         augment_test(cfg)
 
@@ -128,6 +139,26 @@ def prepare_runner(runner: Runner, args: argparse.Namespace) -> None:
             hook = LRPThresholdHook(args.thresholds)
             hook.check(runner.test_dataloader.dataset)
         runner.register_hook(hook)
+
+
+def refuse_masks(model: nn.Module) -> None:
+    """Refuse a detector of masks, whose augmented predictions MMDetection cannot merge.
+
+    Args:
+        model: Merges the predictions of its ``module``.
+
+    Raises:
+        UserError: The detector predicts masks, and nothing but MMDetection's DetTTAModel merges.
+    """
+    detector = model.module
+    masks = isinstance(detector, SingleStageInstanceSegmentor) or getattr(
+        detector, "with_mask", False
+    )
+    if masks and type(model) is DetTTAModel:
+        raise UserError(
+            "Expected a detector of boxes for --tta, but this one predicts masks too, which "
+            "DetTTAModel cannot merge; test without --tta, or set tta_model to one that can"
+        )
 
 
 def augment_test(cfg: Config) -> None:
@@ -151,10 +182,12 @@ def build_runner(cfg: Config) -> Runner:
         UserError: Something cannot be built, or the data is not what the config says.
     """
     with explained("The config cannot be built"):
-        runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if "runner_type" in cfg else ResumableRunner.from_cfg(cfg)
+    datasets.check_files(cfg, ["test"])
     with explained("The data cannot be loaded", lambda: datasets.diagnose(cfg, ["test"])):
         loop = runner.test_loop
     datasets.check_built(loop.dataloader.dataset, "test")
+    forget_files()
     return runner
 
 

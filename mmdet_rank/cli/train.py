@@ -15,15 +15,22 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmdet_rank.cli import checkpoints, datasets
+from mmdet_rank.annotations import forget_files
+from mmdet_rank.cli import checkpoints, datasets, running
 from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.config import load_config, require
 from mmdet_rank.cli.errors import UserError, explained
-from mmdet_rank.cli.launch import end_processes, prepare_processes, warn_of_batch_size
+from mmdet_rank.cli.evaluators import check_save_best
+from mmdet_rank.cli.launch import (
+    end_processes,
+    prepare_processes,
+    warn_of_batch_size,
+    warn_of_processes,
+)
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 
-EXACT_RESUME_HOOK = "mmdet.IterationSeedHook"  # found from any scope
+ADDED_HOOKS = ("mmdet.IterationSeedHook", "PositivesHook")  # the first found from any scope
 
 
 def train(args: argparse.Namespace) -> None:
@@ -46,7 +53,7 @@ def train(args: argparse.Namespace) -> None:
     start = select_start(cfg, args.resume, trust=args.trust_checkpoint)
     make_resumable(cfg, args.cfg_options or {})
     order_classes(cfg)
-    datasets.warn_of_other_truth(cfg, "val")
+    check_save_best(cfg)
     prepare_processes(cfg, args.local_rank)
     runner = None
     try:
@@ -54,8 +61,12 @@ def train(args: argparse.Namespace) -> None:
         warn_of_batch_size(cfg)
         if start is not None:
             checkpoints.check_fits(unwrapped(runner), start, cfg.load_from)
+            warn_of_processes(start)
+        elif cfg.get("load_from"):
+            checkpoints.warn_of_poor_fit(unwrapped(runner), cfg.load_from)
         del start
-        runner.train()
+        with running.training(runner):
+            runner.train()
     finally:
         del runner  # before its processes end
         end_processes()
@@ -135,14 +146,16 @@ def select_start(cfg: Config, resume: str | None, *, trust: bool) -> dict | None
 def make_resumable(cfg: Config, cfg_options: dict) -> None:
     """Set what a run needs so that it can be killed at any moment and continued exactly.
 
+    A hook that warns of epochs without positives is set too.
+
     Args:
         cfg: The config.
         cfg_options: What the user set on the command line, which is left alone.
     """
-    hooks = cfg.setdefault("custom_hooks", []) or []
-    names = (EXACT_RESUME_HOOK, EXACT_RESUME_HOOK.partition(".")[2])
-    if not any(hook.get("type") in names for hook in hooks):
-        cfg.custom_hooks = [*hooks, {"type": EXACT_RESUME_HOOK}]
+    for kind in ADDED_HOOKS:
+        hooks = cfg.get("custom_hooks") or []
+        if not any(hook.get("type") in (kind, kind.rpartition(".")[2]) for hook in hooks):
+            cfg.custom_hooks = [*hooks, {"type": kind}]
 
     # Workers that outlive an epoch carry random states that no checkpoint has.
     by_epoch = cfg.train_cfg.get("by_epoch", False) or "max_epochs" in cfg.train_cfg
@@ -167,12 +180,21 @@ def build_runner(cfg: Config) -> Runner:
     with explained("The config cannot be built"):
         custom = RUNNERS.build if "runner_type" in cfg else None
         runner = custom(cfg) if custom else ResumableRunner.from_cfg(cfg)
+    datasets.check_files(cfg, splits)
     with explained("The data cannot be loaded", lambda: datasets.diagnose(cfg, splits)):
         train_loop = runner.train_loop
         val_loop = runner.val_loop
     datasets.check_built(train_loop.dataloader.dataset, "train")
     if val_loop is not None:
         datasets.check_built(val_loop.dataloader.dataset, "val")
+    forget_files()
+    if len(train_loop.dataloader) == 0:
+        raise UserError(
+            "Expected at least one batch of training images, but train_dataloader has "
+            f"{len(train_loop.dataloader.dataset)} images, batch_size "
+            f"{cfg.train_dataloader.get('batch_size', 1)} and drop_last=True, which drops what "
+            "fills no batch; lower batch_size, or set drop_last=False"
+        )
     with explained("Model and data have different classes; set num_classes of the heads"):
         NumClassCheckHook().before_train_epoch(runner)
     return runner

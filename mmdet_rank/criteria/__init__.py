@@ -5,6 +5,7 @@ import mmdet_rank._stack  # noqa: F401
 from .balance import BALANCES, build_balance
 from .instance_weights import INSTANCE_WEIGHTS
 from .problem import BoxTask, MaskTask, RankingProblem
+from .ranked_losses import RankedLosses
 from .ranking_criterion import RankingCriterion, build_criterion
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "INSTANCE_WEIGHTS",
     "BoxTask",
     "MaskTask",
+    "RankedLosses",
     "RankingCriterion",
     "RankingProblem",
     "build_balance",

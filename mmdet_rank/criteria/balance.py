@@ -7,18 +7,39 @@ has then no say but with ``constant``, for the others divide by the loss that it
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmdet_rank.ops.distributed import world_size
+from mmdet_rank.ops.ranking import wide_dtype
 
-from .gradient import gradient
+#: Single negatives of millions have gradients below float16's smallest step. This factor, undone
+#: afterwards, lifts them, and leaves the greatest, that of an only positive (1), finite.
+HALF_SCALE = 2.0**14
 
 #: No loss is taken for smaller than this when a factor divides by it. Losses of the IoU family
 #: keep gradients of full size at perfect boxes, so that an unbounded factor would explode there.
 SMALLEST_LOSS = 1e-2
+
+
+def gradient(loss: Tensor, source: Tensor) -> Tensor:
+    """Gradient of a scalar loss at the outputs of a branch, float32, the graph being kept.
+
+    Args:
+        loss: Scalar, float32.
+        source: The tensor that it was computed on, any floating dtype.
+
+    Example:
+        >>> x = torch.zeros(2, dtype=torch.float16, requires_grad=True)
+        >>> gradient((x.float() * 1e-9).sum(), x)
+        tensor([1.0004e-09, 1.0004e-09])
+    """
+    scale = HALF_SCALE if source.dtype == torch.float16 else 1.0
+    (found,) = torch.autograd.grad(loss * scale, source, retain_graph=True)
+    return found.detach().float() / scale
 
 
 class Balance(nn.Module):
@@ -155,6 +176,13 @@ class EpochBalance(Balance):
         self.sums.zero_()
         self.iterations.zero_()
         self._seen = 0
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> EpochBalance:
+        # On its way to a device without float64, the sums must be narrowed before they move.
+        self.sums = self.sums.to(wide_dtype(fn(self.factor).device))
+        super()._apply(fn, recurse)
+        self.sums = self.sums.to(wide_dtype(self.sums.device))
+        return self
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -1,12 +1,16 @@
-"""Localisation losses of single positives, from MMDetection's own loss modules."""
+"""Localisation losses of single positives, and one task (boxes, masks) beside a ranking loss."""
 
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from mmdet.models.losses import CIoULoss, DIoULoss, EIoULoss, GIoULoss, IoULoss, SIoULoss
 from torch import Tensor, nn
 
 from mmdet_rank.losses.complete_iou_loss import CompleteIoULoss
+from mmdet_rank.ops.distributed import world_size
+
+from .balance import build_balance
 
 #: Box losses that reach up to 2 (or a little beyond, by their penalties), by class.
 _UP_TO_TWO = (GIoULoss, DIoULoss, CIoULoss, CompleteIoULoss, EIoULoss, SIoULoss)
@@ -43,6 +47,63 @@ def unit_box_errors(loss_bbox: nn.Module, errors: Tensor) -> Tensor:
     )
 
 
-def weighted_mean(errors: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-    """``sum_i w_i e_i / total`` (thesis Eq. 8.11); 0, attached, when there is no positive."""
-    return (errors * weights).sum() / total.clamp(min=torch.finfo(torch.float32).tiny)
+class LocalizationTask(nn.Module):
+    """Weighs the errors of single positives and balances the result against the ranking loss.
+
+    Args:
+        balance: Name of a balance, or a dict of its type and options.
+        sync: Normalise the weights over all processes.
+        normalize: Divide by the sum of the weights; without it they are the shares themselves.
+    """
+
+    def __init__(
+        self, balance: str | dict = "value", sync: bool = False, normalize: bool = True
+    ) -> None:
+        super().__init__()
+        self.sync = sync
+        self.normalize = normalize
+        self.balance = build_balance(balance, sync)
+
+    def forward(
+        self,
+        errors: Tensor,
+        weights: Tensor,
+        cls_loss: Tensor,
+        logits: Tensor,
+        outputs: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of the task (thesis Eq. 8.11), balanced.
+
+        Args:
+            errors: (P,) loss of each positive.
+            weights: (P,) importance of each; detached here.
+            cls_loss: Scalar ranking loss.
+            logits: The tensor that the ranking loss was computed on.
+            outputs: The tensor that the errors were computed on.
+
+        Returns:
+            The loss, and the balance's factor (detached) for the log.
+        """
+        return self.balanced(self.mean(errors, weights), cls_loss, logits, outputs)
+
+    def mean(self, errors: Tensor, weights: Tensor) -> Tensor:
+        """Weighed mean ``sum_i w_i e_i / sum_i w_i`` (thesis Eq. 8.11), or the sum; not balanced.
+
+        Without any positive it is 0, attached to the graph.
+        """
+        weights = weights.detach().to(errors.dtype)
+        if not self.normalize:
+            return (errors * weights).sum()
+        total = weights.sum()
+        if self.sync and world_size() > 1:
+            # The mean over the processes, which gradients are averaged by, is the batch's mean.
+            dist.all_reduce(total)
+            total = total / world_size()
+        return (errors * weights).sum() / total.clamp(min=torch.finfo(torch.float32).tiny)
+
+    def balanced(
+        self, loss: Tensor, cls_loss: Tensor, logits: Tensor, outputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A loss that is a scalar already, balanced; and the factor."""
+        factor = self.balance(cls_loss, loss, logits, outputs)
+        return loss * factor, factor

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from mmdet_rank.losses.base import RankedLoss, RankingLoss, scatter_labels
 
-from .balance import ConstantBalance
-from .gradient import gradient
+from .balance import ConstantBalance, gradient
 from .instance_weights import DELTA_LOC, INSTANCE_WEIGHTS
-from .localization import box_errors, unit_box_errors
-from .localization_task import LocalizationTask
+from .localization import LocalizationTask, box_errors, unit_box_errors
 from .problem import RankingProblem
+from .ranked_losses import RankedLosses
 
 #: A warning comes after so many iterations in a row without any positive.
 PATIENCE = 100
@@ -91,48 +90,69 @@ class RankingCriterion(nn.Module):
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
         self.instance_weight = instance_weight
+        self.balance = balance or loss_cls.default_balance
         self.loss_weight = loss_weight
         self.delta_loc = delta_loc
-        self.box_task = LocalizationTask(
-            balance or loss_cls.default_balance,
-            loss_cls.sync,
-            # aLRP's weights (Eq. K.3) are shares of the loss, not to be scaled to a sum of 1.
-            normalize=not loss_cls.unifies_localization,
-        )
+        #: Localisation tasks by name: "bbox" for heads with a box loss, "mask" for those without.
+        self.tasks = nn.ModuleDict()
+        self.add_task("mask" if loss_bbox is None else "bbox")
         #: What the diagnostics hook asks for: the last problem, when it set this to True.
         self.keep_problem = False
         self.kept: dict[str, Tensor] = {}
         self._empty_iterations = 0
 
-    def forward(self, problem: RankingProblem) -> dict[str, Tensor]:
-        """Losses of a head.
+    def add_task(self, name: str) -> None:
+        """Add a task with a balance of its own, such as "mask" beside boxes; once.
+
+        It is weighed, balanced and synchronised as the loss and the options say; see
+        `RankedLosses.mask_losses`.
+        """
+        if name not in self.tasks:
+            self.tasks[name] = LocalizationTask(
+                self.balance,
+                self.loss_cls.sync,
+                # aLRP's weights (Eq. K.3) are shares of the loss, not to be scaled to a sum of 1.
+                normalize=not self.loss_cls.unifies_localization,
+            )
+
+    def forward(self, problem: RankingProblem) -> RankedLosses:
+        """Losses of a head, with the targets, weights and positives that its other tasks need.
 
         Args:
             problem: All examples of the batch.
 
         Returns:
-            ``loss_cls``; with boxes ``loss_bbox`` and its factor ``balance_bbox``, with masks
-            instead ``loss_mask`` and ``balance_mask``; ``num_pos``; and what the ranking loss has
-            to log. The keys are always the same, and all losses are
-            attached to the graph also when there is no positive.
+            Dict of ``loss_cls``; with boxes ``loss_bbox`` and its factor ``balance_bbox``, with
+            masks instead ``loss_mask`` and ``balance_mask``; ``num_pos``; and what the ranking
+            loss has to log. The keys are always the same, and all losses are attached to the
+            graph also when there is no positive.
         """
         targets = self.targets(problem)
         task = self._localization(problem)
-        ranked = self._rank(problem, targets, task)
+        unit_errors = None
+        if self.loss_cls.unifies_localization:
+            unit_errors = 1 - problem.quality if task is None else task.unit_errors
+        ranked = self.loss_cls.rank(problem.logits.reshape(-1), targets, unit_errors)
         self._watch(problem, targets, ranked)
-        losses = dict(loss_cls=ranked.cls * self.loss_weight)
+        losses = RankedLosses(
+            dict(loss_cls=ranked.cls * self.loss_weight),
+            problem,
+            targets,
+            ranked,
+            self,
+            unit_errors,
+        )
         if task is not None:
             if ranked.loc is not None:
-                loss, factor = self.box_task.balanced(
+                loss, factor = self.tasks[task.name].balanced(
                     ranked.loc * self._constant(task.loss_weight),
                     ranked.cls,
                     problem.logits,
                     task.outputs,
                 )
             else:
-                weights = self.weights(problem, targets)
-                loss, factor = self.box_task(
-                    task.errors, weights, ranked.cls, problem.logits, task.outputs
+                loss, factor = self.tasks[task.name](
+                    task.errors, losses.weights, ranked.cls, problem.logits, task.outputs
                 )
             losses[f"loss_{task.name}"] = loss * self.loss_weight
             losses[f"balance_{task.name}"] = factor
@@ -165,23 +185,32 @@ class RankingCriterion(nn.Module):
         options = {"delta_loc": self.delta_loc} if self.instance_weight == "ranking" else {}
         return INSTANCE_WEIGHTS[self.instance_weight](problem, targets, self.loss_cls, **options)
 
-    def mean_beside_boxes(self, errors: Tensor, problem: RankingProblem) -> Tensor:
-        """Loss of other errors of the boxes (L1 beside IoU), weighed as the box loss is.
+    def box_shares(self, errors: Tensor) -> Tensor:
+        """Errors of boxes, (P,) with their weight in, as instance weights multiply them."""
+        if not self.loss_cls.unifies_localization:
+            return errors
+        errors = unit_box_errors(self.loss_bbox, errors)
+        return errors * self._constant(self.loss_bbox.loss_weight)
 
-        To the box loss before its balance it has the ratio that the errors have.
+    def mask_shares(self, errors: Tensor, loss_weight: float) -> Tensor:
+        """Errors of masks, (n,) with ``loss_weight`` in, as instance weights multiply them.
 
-        Args:
-            errors: (P,) with their own loss weight, as those of the box loss.
-            problem: The problem of ``forward``.
+        Raises:
+            ValueError: If the weight is not above 0 with a loss that ranks errors itself.
         """
-        if self.loss_cls.unifies_localization:
-            errors = unit_box_errors(self.loss_bbox, errors)
-            errors = errors * self._constant(self.loss_bbox.loss_weight)
-        return self.box_task.mean(errors, self.weights(problem))
+        if not self.loss_cls.unifies_localization:
+            return errors
+        if not loss_weight > 0:
+            raise ValueError(
+                f"Expected a loss_weight above 0 of loss_mask with {type(self.loss_cls).__name__}, "
+                f"but got {loss_weight}; to train no masks, leave the mask head out."
+            )
+        return errors / loss_weight * self._constant(loss_weight)
 
     def _constant(self, loss_weight: float) -> float:
-        """What aLRP's localisation part counts by, whose errors in [0, 1] have no weight in."""
-        return loss_weight if isinstance(self.box_task.balance, ConstantBalance) else 1.0
+        """Weight of aLRP's localisation part, whose errors in [0, 1] have no weight in."""
+        balances = (task.balance for task in self.tasks.values())
+        return loss_weight if any(isinstance(b, ConstantBalance) for b in balances) else 1.0
 
     def _localization(self, problem: RankingProblem) -> _Localization | None:
         if problem.boxes is not None and self.loss_bbox is not None:
@@ -198,15 +227,6 @@ class RankingCriterion(nn.Module):
             errors = masks.errors * masks.loss_weight
             return _Localization("mask", errors, masks.outputs, masks.errors, masks.loss_weight)
         return None
-
-    def _rank(
-        self, problem: RankingProblem, targets: Tensor, task: _Localization | None
-    ) -> RankedLoss:
-        logits = problem.logits.reshape(-1)
-        if not self.loss_cls.unifies_localization:
-            return self.loss_cls.rank(logits, targets)
-        errors = 1 - problem.quality if task is None else task.unit_errors
-        return self.loss_cls.rank(logits, targets, errors)
 
     def _watch(self, problem: RankingProblem, targets: Tensor, ranked: RankedLoss) -> None:
         if not self.training:

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from mmdet.registry import RUNNERS
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmdet_rank.datasets.checked_data import with_checked_files
 
 
 @RUNNERS.register_module()
 class ResumableRunner(Runner):
-    """MMEngine's Runner, but for two things.
+    """MMEngine's Runner, but for four things.
 
     A checkpoint is written under another name before it gets its own: it is whole or not there, so
     that a kill at any moment can be resumed. And the total batch that ``auto_scale_lr`` scales the
-    learning rate to has the accumulated batches in it, which MMEngine leaves out.
+    learning rate to has the accumulated batches in it, which MMEngine leaves out. A checkpoint
+    knows by how many processes it was trained (``meta["world_size"]``). And COCO data sets are
+    built from annotation files that have been checked (`mmdet_rank.datasets.checked_data`).
     """
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
+        """Build a data loader whose COCO data sets take the files as they have been checked.
+
+        Args:
+            dataloader: A data loader or its config.
+            *args: As for `Runner.build_dataloader`.
+            **kwargs: As for `Runner.build_dataloader`.
+        """
+        return Runner.build_dataloader(with_checked_files(dataloader), *args, **kwargs)
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate to images per process x processes x accumulation.
@@ -43,6 +60,7 @@ class ResumableRunner(Runner):
             *args: As `Runner.save_checkpoint`.
             **kwargs: As `Runner.save_checkpoint`.
         """
+        kwargs["meta"] = {**(kwargs.get("meta") or {}), "world_size": get_world_size()}
         if "://" in str(out_dir):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return

@@ -102,9 +102,10 @@ class RankingLoss(nn.Module):
             target: One of: the same shape as ``pred``, above 0 for positives (their labels), 0
                 for negatives, below 0 for ignored, floats for flat logits; or (A,) integer class
                 labels, C for background; or a tuple of those and (A,) qualities in [0, 1], as
-                QualityFocalLoss takes it.
+                QualityFocalLoss takes it; or masks (n, H, W) for (n, C, H, W) with labels.
             weight: (A,), or the shape of ``pred``: entries of 0 are ignored, all others count
-                alike, for a rank cannot be weighed.
+                alike, for a rank cannot be weighed. Or, as Mask R-CNN's head calls its loss, (n,)
+                integer labels, which choose the channel of each mask.
             avg_factor: Must be None: the loss is a mean over the positives already.
             reduction_override: None or "mean".
 
@@ -126,6 +127,7 @@ class RankingLoss(nn.Module):
                 f"Expected reduction_override None or 'mean' for {name}, but got "
                 f"{reduction_override!r}: the loss of a ranking has no single entries."
             )
+        pred, weight = masks_of_labels(pred, target, weight)
         targets = self._flat_targets(pred, target)
         if weight is not None:
             if pred.dim() == 2 and weight.shape == pred.shape[:1]:
@@ -184,3 +186,29 @@ def scatter_labels(logits: Tensor, labels: Tensor, quality: Tensor | None = None
         values = values * quality.to(dtype).clamp(min=SMALLEST_LABEL)
     column = labels.clamp(0, num_classes - 1)[:, None]
     return logits.new_zeros(logits.shape, dtype=dtype).scatter_(1, column, values[:, None]).view(-1)
+
+
+def masks_of_labels(
+    pred: Tensor, target: Tensor | tuple, weight: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The masks of one class each, where a mask head gives class labels in the place of weights.
+
+    Args:
+        pred: (n, C, H, W) logits, or anything else, which is returned as it is.
+        target: (n, H, W) masks.
+        weight: (n,) integer labels.
+
+    Returns:
+        (n, H, W) logits of each mask's own class and no weights.
+    """
+    labelled = (
+        weight is not None
+        and isinstance(target, Tensor)
+        and not weight.is_floating_point()
+        and pred.dim() == 4
+        and target.dim() == 3
+        and weight.shape == pred.shape[:1] == target.shape[:1]
+    )
+    if not labelled:
+        return pred, weight
+    return pred[torch.arange(len(weight), device=pred.device), weight], None

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmdet_rank.ops.regions import region_mean
 
+from .base import masks_of_labels
 from .binary_targets import binary_targets, refuse_softmax
 from .reduction import loss_reduction, reduced
 
@@ -123,26 +124,16 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def masks_of_labels(
-    pred: Tensor, target: Tensor, weight: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """The masks of one class each, where a mask head gives class labels in the place of weights.
+def mask_errors(loss: nn.Module, pred: Tensor, target: Tensor) -> Tensor:
+    """One loss per mask, of a loss that has one value per mask or per pixel.
 
     Args:
-        pred: (n, C, H, W) logits, or anything else, which is returned as it is.
+        loss: MMDetection's ``DiceLoss`` or ``CrossEntropyLoss``, or a `MaskLoss`.
+        pred: (n, H, W) as the loss takes it.
         target: (n, H, W) masks.
-        weight: (n,) integer labels.
 
     Returns:
-        (n, H, W) logits of each mask's own class and no weights.
+        (n,).
     """
-    labelled = (
-        weight is not None
-        and not weight.is_floating_point()
-        and pred.dim() == 4
-        and target.dim() == 3
-        and weight.shape == pred.shape[:1] == target.shape[:1]
-    )
-    if not labelled:
-        return pred, weight
-    return pred[torch.arange(len(weight), device=pred.device), weight], None
+    errors = loss(pred, target, reduction_override="none")
+    return errors.flatten(1).mean(dim=1) if errors.dim() > 1 else errors

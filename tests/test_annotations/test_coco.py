@@ -245,7 +245,7 @@ def test_boxes_that_look_like_fractions():
 
 @pytest.mark.parametrize("data", [None, [], "x", 3, {}, {"images": [], "annotations": []}])
 def test_other_than_coco(data):
-    with pytest.raises(ValueError, match=r"Expected COCO annotations .*f\.json"):
+    with pytest.raises(ValueError, match=r"Expected COCO annotations with .*f\.json"):
         check_coco(data, "f.json")
 
 

@@ -8,8 +8,7 @@ from mmdet.models.losses import GIoULoss, SmoothL1Loss
 from mmdet.structures.bbox import bbox_overlaps
 
 from mmdet_rank.criteria import BoxTask, MaskTask, RankingCriterion, RankingProblem
-from mmdet_rank.criteria.balance import EpochBalance
-from mmdet_rank.criteria.gradient import gradient
+from mmdet_rank.criteria.balance import EpochBalance, gradient
 from mmdet_rank.criteria.localization import box_errors
 from mmdet_rank.losses import APLoss, RankSortLoss, aLRPLoss
 from mmdet_rank.ops import average_lrp_loss, rank_sort_loss
@@ -174,8 +173,7 @@ def test_errors_beside_the_boxes_keep_their_ratio(loss, balance):
     criterion = RankingCriterion(loss, box_loss, balance=balance)
     losses = criterion(problem)
     errors = box_errors(box_loss, problem.boxes.pred, problem.boxes.target)
-    beside = criterion.mean_beside_boxes(4 * errors, problem) * losses["balance_bbox"]
-    torch.testing.assert_close(beside, 4 * losses["loss_bbox"])
+    torch.testing.assert_close(losses.box_loss_beside(4 * errors), 4 * losses["loss_bbox"])
 
 
 def test_weights_of_alrp_are_those_of_its_localization_part():

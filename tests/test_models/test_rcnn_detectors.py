@@ -160,6 +160,33 @@ def test_a_small_batch_is_overfitted(name, loss):
         assert overlaps.amax(0).min() > 0.5
 
 
+@pytest.mark.parametrize("name", ["mask", "cascade_mask"])
+def test_masks_are_trained_when_alrp_needs_no_more_classification(name):
+    # The classification part of aLRP Loss reaches 0 long before the masks are good: they must not
+    # be balanced by it, but by epoch, as the boxes are.
+    torch.manual_seed(0)
+    model = build_detector(name, "aLRPLoss", num_classes=2)
+    images = torch.randn(2, 3, 64, 64)
+    samples = [
+        make_sample([[4, 4, 24, 28], [30, 30, 60, 58]], [0, 1], masks=True),
+        make_sample([[10, 30, 34, 50]], [1], masks=True),
+    ]
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    seen = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        seen.append(losses_of(model, images, samples))
+        optimizer.step()
+    prefixes = ("s0.", "s1.", "s2.") if name == "cascade_mask" else ("",)
+    for prefix in prefixes:
+        factors = torch.stack([losses[f"{prefix}balance_mask"] for losses in seen])
+        # Mean total over mean mask loss of the last three iterations: at least 1.
+        assert (factors[:3] == 50).all()
+        assert factors[3:].min() >= 1
+        # With every positive on top the weights sum to 1, and this is a mean of Dice losses.
+        assert seen[-1][f"{prefix}loss_mask"] / factors[-1] < 0.15
+
+
 def test_samplers_by_config():
     # Table 8.3: random sampling in the RPN, in the R-CNN, in both, in neither.
     seen = {}

@@ -14,10 +14,10 @@ from rcnn import batch_for, build_detector, detector_config, losses_of
 from synthetic import make_sample
 from torch.nn import functional as F
 
+from mmdet_rank.criteria import RankedLosses, RankingCriterion, RankingProblem
 from mmdet_rank.losses import RankSortLoss
-from mmdet_rank.losses.base import scatter_labels
-from mmdet_rank.models.roi_heads import RankedRoIs
-from mmdet_rank.models.roi_heads.ranked_rois import keep_some
+from mmdet_rank.losses.base import RankedLoss, scatter_labels
+from mmdet_rank.models.roi_heads.ranked_masks import keep_some
 from mmdet_rank.models.task_modules import EveryProposalSampler
 from mmdet_rank.ops import rank_sort_loss
 
@@ -238,8 +238,13 @@ def test_mask_loss_by_hand(agnostic):
     (results,) = _sampling_results(labels)
     weights = torch.tensor([0.9, 0.2, 0.5])
     logits = torch.zeros(4, C, requires_grad=True)
-    ranked = RankedRoIs(torch.arange(3), weights, logits.sum() + 0.7, logits)
-    out = head.loss_and_target(preds, [results], [], None, ranked)["loss_mask"]
+    criterion = RankingCriterion(RankSortLoss(), GIoULoss())
+    criterion.add_task("mask")
+    problem = RankingProblem(logits, torch.tensor([2, 0, 1, C]), torch.arange(3), quality=weights)
+    ranked = RankedLosses({}, problem, None, RankedLoss(logits.sum() + 0.7), criterion)
+    ranked.weights = torch.tensor([0.5, 0.9, 0.1, 0.2])
+    chosen = torch.tensor([1, 3, 0])  # of four positives: their weights are those above
+    out = head.loss_and_target(preds, [results], [], None, ranked, chosen)["loss_mask"]
 
     dice = []
     for i in range(3):
@@ -273,22 +278,19 @@ def _sampling_results(*labels_of_images):
 
 def test_masks_are_chosen_at_random_by_torch():
     results = _sampling_results(torch.arange(5), torch.arange(0), torch.arange(7))
-    ranked = RankedRoIs(torch.arange(12) * 2, torch.rand(12), torch.tensor(0.0), torch.zeros(30, C))
-    assert keep_some(results, ranked, 12) == (results, ranked)
-    assert keep_some(results, ranked, None) == (results, ranked)
+    assert keep_some(results, 12) == (results, None)
+    assert keep_some(results, None) == (results, None)
 
     def choose(torch_seed, numpy_seed):
         torch.manual_seed(torch_seed)
         np.random.seed(numpy_seed)  # noqa: NPY002
-        kept, some = keep_some(results, ranked, 6)
+        kept, places = keep_some(results, 6)
         labels = [result.pos_gt_labels.tolist() for result in kept]
         for before, after in zip(results, kept, strict=True):
             own = after.pos_gt_labels  # the labels are the places
             for name in ("pos_priors", "pos_gt_bboxes", "pos_assigned_gt_inds", "pos_is_gt"):
                 assert torch.equal(getattr(after, name), getattr(before, name)[own])
-        places = torch.tensor(labels[0] + [5 + place for place in labels[2]])
-        assert torch.equal(some.positives, ranked.positives[places])
-        assert torch.equal(some.weights, ranked.weights[places])
+        assert places.tolist() == labels[0] + [5 + place for place in labels[2]]
         assert len(places) == len(set(places.tolist())) == 6
         return places.tolist()
 

@@ -69,7 +69,7 @@ def test_every_cell_is_an_option_of_the_config(weight, balance):
     criterion = MODELS.build(head | dict(train_cfg=config.model.train_cfg)).criterion
     assert criterion.instance_weight == weight
     expected = balance if balance in BALANCES else "constant"
-    assert type(criterion.box_task.balance) is BALANCES[expected]
+    assert type(criterion.tasks["bbox"].balance) is BALANCES[expected]
     assert criterion.loss_bbox.loss_weight == (float(balance) if expected == "constant" else 1)
 
 

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from mmdet_rank.cli.class_order import order_classes
-from mmdet_rank.cli.datasets import warn_of_other_truth
+from mmdet_rank.cli.evaluators import check_truth_of_each_set
 
 
 @pytest.fixture
@@ -93,13 +93,12 @@ def test_evaluation_by_another_file_is_warned_of(tiny, monkeypatch):
     config, data = tiny
     warnings = []
     monkeypatch.setattr(
-        "mmdet_rank.cli.datasets.print_log", lambda text, **_: warnings.append(text)
+        "mmdet_rank.cli.evaluators.print_log", lambda text, **_: warnings.append(text)
     )
     cfg = Config.fromfile(config)
-    warn_of_other_truth(cfg, "val")
+    check_truth_of_each_set(cfg, "val", [data / "annotations.json"])
     assert not warnings
-    cfg.val_dataloader.dataset.ann_file = "other.json"
-    warn_of_other_truth(cfg, "val")
+    check_truth_of_each_set(cfg, "val", [data / "other.json"])
     (warning,) = warnings
     assert f"val_evaluator.ann_file is {data}/annotations.json" in warning
     assert f"those of {data}/other.json" in warning

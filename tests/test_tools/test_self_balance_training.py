@@ -9,7 +9,7 @@ import pytest
 import tiny_detection
 import torch
 
-FACTOR = "bbox_head.criterion.box_task.balance.factor"
+FACTOR = "bbox_head.criterion.tasks.bbox.balance.factor"
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,11 @@ def test_no_class_name_matches(capsys, tiny):
 
 @pytest.mark.parametrize(
     ("kind", "key", "advice"),
-    [("annotations", "area", "width x height"), ("annotations", "id", ""), ("images", "width", "")],
+    [
+        ("annotations", "area", "width x height"),
+        ("annotations", "image_id", ""),
+        ("images", "width", ""),
+    ],
 )
 def test_annotations_lack_a_field(capsys, tiny, kind, key, advice):
     config, data = tiny

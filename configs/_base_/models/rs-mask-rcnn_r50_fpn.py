@@ -19,7 +19,6 @@ model = dict(
             conv_out_channels=256,
             num_classes=80,
             loss_mask=dict(type='DiceLoss', loss_weight=1.0),
-            balance='value',
         ),
     ),
     train_cfg=dict(rcnn=dict(mask_size=28)),

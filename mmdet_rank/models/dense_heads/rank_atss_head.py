@@ -7,14 +7,13 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet_rank.criteria import build_criterion
+from mmdet_rank.models.ranking_head import RankingHeadWithoutCenterness
 
 from .levels import anchor_problem
-from .options import ranking_loss_config, refuse_centerness
 
 
 @MODELS.register_module()
-class RankATSSHead(ATSSHead):
+class RankATSSHead(RankingHeadWithoutCenterness, ATSSHead):
     """ATSSHead with RS, aLRP or AP Loss and no auxiliary head (thesis 8.4.2).
 
     The classifier learns the localisation quality by its labels (RS Loss) or by the ranking
@@ -30,21 +29,6 @@ class RankATSSHead(ATSSHead):
     Raises:
         ValueError: If ``loss_centerness`` is given.
     """
-
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
-        refuse_centerness(self, kwargs)
-        super().__init__(
-            *args, loss_cls=ranking_loss_config(loss_cls), loss_bbox=loss_bbox, **kwargs
-        )
-        del self.loss_centerness
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
 
     def _init_layers(self) -> None:
         super()._init_layers()

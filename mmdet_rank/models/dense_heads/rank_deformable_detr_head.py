@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import DeformableDETRHead
@@ -14,12 +15,11 @@ from torch import Tensor, nn
 from mmdet_rank.criteria import RankingCriterion, build_criterion
 from mmdet_rank.criteria.localization import box_errors
 from mmdet_rank.criteria.problem import BoxTask, RankingProblem, find_positives
-
-from .options import ranking_loss_config
+from mmdet_rank.models.ranking_head import RankingBoxHead
 
 
 @MODELS.register_module()
-class RankDeformableDETRHead(DeformableDETRHead):
+class RankDeformableDETRHead(RankingBoxHead, DeformableDETRHead):
     """DeformableDETRHead with RS, aLRP or AP Loss as the loss of its classification.
 
     Every decoder layer states a ranking problem of its own: the queries of all images of the
@@ -41,26 +41,20 @@ class RankDeformableDETRHead(DeformableDETRHead):
 
     def __init__(
         self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
+        *args: Any,
         loss_bbox: dict = dict(type="L1Loss", loss_weight=5.0),
         loss_iou: dict = dict(type="GIoULoss", loss_weight=2.0),
-        criterion: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            *args,
-            loss_cls=ranking_loss_config(loss_cls),
-            loss_bbox=loss_bbox,
-            loss_iou=loss_iou,
-            **kwargs,
-        )
-        # One per layer, for a self-balance has a history; the encoder's comes last.
-        self.criteria = self._build_criteria(criterion, self.num_pred_layer)
+        super().__init__(*args, loss_bbox=loss_bbox, loss_iou=loss_iou, **kwargs)
 
-    def _build_criteria(self, criterion: dict | None, number: int) -> nn.ModuleList:
+    def _build_criteria(self, options: dict | None) -> None:
+        # One per layer, for a self-balance has a history; the encoder's comes last.
+        self.criteria = self._criteria_of_layers(options, self.num_pred_layer)
+
+    def _criteria_of_layers(self, options: dict | None, number: int) -> nn.ModuleList:
         return nn.ModuleList(
-            build_criterion(criterion, self.loss_cls, self.loss_iou) for _ in range(number)
+            build_criterion(options, self.loss_cls, self.loss_iou) for _ in range(number)
         )
 
     def loss_by_feat(
@@ -163,8 +157,7 @@ class RankDeformableDETRHead(DeformableDETRHead):
         losses["loss_iou"] = losses.pop("loss_bbox")
         # Summed over the four coordinates, as DETR does.
         errors = 4 * box_errors(self.loss_bbox, outputs, targets)
-        distance = criterion.mean_beside_boxes(errors, problem)
-        losses["loss_bbox"] = distance * losses["balance_bbox"] * criterion.loss_weight
+        losses["loss_bbox"] = losses.box_loss_beside(errors)
         return losses
 
 

@@ -23,11 +23,10 @@ class RankDINOHead(RankDeformableDETRHead, DINOHead):
         **kwargs: As for `RankDeformableDETRHead` and `DINOHead`.
     """
 
-    def __init__(self, *args, criterion: dict | None = None, **kwargs) -> None:
-        super().__init__(*args, criterion=criterion, **kwargs)
-        self.dn_criteria = self._build_criteria(
-            criterion, self.num_pred_layer - int(self.as_two_stage)
-        )
+    def _build_criteria(self, options: dict | None) -> None:
+        super()._build_criteria(options)
+        num_decoder_layers = self.num_pred_layer - int(self.as_two_stage)
+        self.dn_criteria = self._criteria_of_layers(options, num_decoder_layers)
 
     def loss_by_feat(
         self,

@@ -9,15 +9,14 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet_rank.criteria import build_criterion
+from mmdet_rank.models.ranking_head import RankingHeadWithoutCenterness
 
 from .levels import flatten_maps
-from .options import ranking_loss_config, refuse_centerness
 from .points import point_problem, repeat_over_images
 
 
 @MODELS.register_module()
-class RankFCOSHead(FCOSHead):
+class RankFCOSHead(RankingHeadWithoutCenterness, FCOSHead):
     """FCOSHead with RS, aLRP or AP Loss and no auxiliary head.
 
     As in `RankATSSHead` the classifier takes over what centerness is for, and the branch is gone,
@@ -32,21 +31,6 @@ class RankFCOSHead(FCOSHead):
     Raises:
         ValueError: If ``loss_centerness`` is given.
     """
-
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
-        refuse_centerness(self, kwargs)
-        super().__init__(
-            *args, loss_cls=ranking_loss_config(loss_cls), loss_bbox=loss_bbox, **kwargs
-        )
-        del self.loss_centerness
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
 
     def _init_layers(self) -> None:
         super()._init_layers()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmdet.models.dense_heads import FoveaHead
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import build_criterion
+from mmdet_rank.models.ranking_head import RankingBoxHead
 
 from .levels import flatten_maps
-from .options import ranking_loss_config
 from .points import point_problem, repeat_over_images
 
 
 @MODELS.register_module()
-class RankFoveaHead(FoveaHead):
+class RankFoveaHead(RankingBoxHead, FoveaHead):
     """FoveaHead with RS, aLRP or AP Loss (thesis 7.4.4).
 
     Layers, names, assignment and prediction are those of `FoveaHead`.
@@ -30,20 +31,9 @@ class RankFoveaHead(FoveaHead):
         **kwargs: As for `FoveaHead`.
     """
 
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        reg_decoded_bbox: bool = True,
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            *args, loss_cls=ranking_loss_config(loss_cls), loss_bbox=loss_bbox, **kwargs
-        )
+    def __init__(self, *args: Any, reg_decoded_bbox: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.reg_decoded_bbox = reg_decoded_bbox
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
 
     def loss_by_feat(
         self,

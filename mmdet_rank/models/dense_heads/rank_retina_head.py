@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmdet.models.dense_heads import RetinaHead
 from mmdet.models.task_modules.assigners import ATSSAssigner
 from mmdet.models.task_modules.prior_generators import anchor_inside_flags
@@ -9,15 +11,14 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import build_criterion
+from mmdet_rank.models.ranking_head import RankingAnchorHead
 from mmdet_rank.models.task_modules import PerLevelAssigner
 
 from .levels import anchor_head_problem
-from .options import ranking_loss_config
 
 
 @MODELS.register_module()
-class RankRetinaHead(RetinaHead):
+class RankRetinaHead(RankingAnchorHead, RetinaHead):
     """RetinaHead with RS, aLRP or AP Loss (thesis 7.4, 8.5), by IoU or ATSS assignment.
 
     Layers, names and prediction are those of `RetinaHead`. ``train_cfg.assigner`` may also be
@@ -32,23 +33,8 @@ class RankRetinaHead(RetinaHead):
         **kwargs: As for `RetinaHead`.
     """
 
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        reg_decoded_bbox: bool = True,
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            *args,
-            loss_cls=ranking_loss_config(loss_cls),
-            loss_bbox=loss_bbox,
-            reg_decoded_bbox=reg_decoded_bbox,
-            **kwargs,
-        )
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         if isinstance(getattr(self, "assigner", None), ATSSAssigner):
             self.assigner = PerLevelAssigner(self.assigner)
         self._num_level_anchors: list[int] = []

@@ -7,14 +7,13 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import build_criterion
+from mmdet_rank.models.ranking_head import RankingAnchorHead
 
 from .levels import anchor_head_problem
-from .options import ranking_loss_config
 
 
 @MODELS.register_module()
-class RankRPNHead(RPNHead):
+class RankRPNHead(RankingAnchorHead, RPNHead):
     """RPNHead with RS, aLRP or AP Loss, without sampling (thesis 8.5.1.1).
 
     Layers, names and proposals are those of `RPNHead`. All anchors are ranked unless
@@ -31,24 +30,6 @@ class RankRPNHead(RPNHead):
             ``loss_weight``.
         **kwargs: As for `RPNHead`.
     """
-
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        reg_decoded_bbox: bool = True,
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            *args,
-            loss_cls=ranking_loss_config(loss_cls),
-            loss_bbox=loss_bbox,
-            reg_decoded_bbox=reg_decoded_bbox,
-            **kwargs,
-        )
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, priors, H, W) and box outputs (B, priors * 4, H, W) of a level, float32.

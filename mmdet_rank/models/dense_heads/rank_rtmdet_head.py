@@ -9,15 +9,14 @@ from mmdet.structures.bbox import distance2bbox
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import build_criterion
+from mmdet_rank.models.ranking_head import RankingBoxHead
 
 from .levels import flatten_maps, flatten_targets
-from .options import ranking_loss_config
 from .points import decoded_problem, repeat_over_images
 
 
 @MODELS.register_module()
-class RankRTMDetHead(RTMDetSepBNHead):
+class RankRTMDetHead(RankingBoxHead, RTMDetSepBNHead):
     """RTMDetSepBNHead, the head of RTMDet's detectors, with RS, aLRP or AP Loss.
 
     Layers, names, assignment and prediction are those of `RTMDetSepBNHead`. Its soft targets are
@@ -29,19 +28,6 @@ class RankRTMDetHead(RTMDetSepBNHead):
         criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
         **kwargs: As for `RTMDetSepBNHead`.
     """
-
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(
-            *args, loss_cls=ranking_loss_config(loss_cls), loss_bbox=loss_bbox, **kwargs
-        )
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
 
     def loss_by_feat(
         self,

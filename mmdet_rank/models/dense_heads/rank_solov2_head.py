@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,60 +13,59 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import MaskTask, RankingProblem, build_criterion
+from mmdet_rank.criteria import MaskTask, RankingProblem
 from mmdet_rank.criteria.problem import find_positives
+from mmdet_rank.losses.mask_loss import MaskLoss, mask_errors
+from mmdet_rank.models.ranking_head import RankingHead
 
 from .levels import flatten_maps
 
 
 @MODELS.register_module()
-class RankSOLOV2Head(SOLOV2Head):
+class RankSOLOV2Head(RankingHead, SOLOV2Head):
     """SOLOV2Head with RS, aLRP or AP Loss (thesis 8.5.2.2, Table 8.8).
 
     The label of a positive is the Dice coefficient of its predicted and target mask, as there
-    are no boxes whose IoU could be taken (appendix P.4); the loss of masks is Dice loss, weighed
-    and balanced as all localisation losses are (8.4.2). Layers and their names are those of
-    `SOLOV2Head`, light variant included.
+    are no boxes whose IoU could be taken (appendix P.4); the loss of masks is Dice loss by
+    default, weighed and balanced as all localisation losses are (8.4.2). Layers and their names
+    are those of `SOLOV2Head`, light variant included.
 
     A cell of the grid that several objects claim belongs to the first of them, as in the
     published code: its one kernel is trained on one mask, the one that its label belongs to.
 
     Args:
         loss_cls: Config of a ranking loss.
-        loss_mask: Config of a `DiceLoss` on logits.
+        loss_mask: Config of a `DiceLoss` on logits, or of one of this package's losses on masks.
         criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
         **kwargs: As for `SOLOV2Head`.
 
     Raises:
-        ValueError: If ``loss_mask`` is no Dice loss on logits or weighs 0, or the dynamic kernels
-            are larger than 1 x 1, whose masks would be smaller than their targets.
+        ValueError: If ``loss_mask`` is no loss on masks of logits, or weighs 0, or if the dynamic
+            kernels are larger than 1 x 1, whose masks would be smaller than their targets.
     """
 
     def __init__(
         self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
+        *args: Any,
         loss_mask: dict = dict(type="DiceLoss"),
-        criterion: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         if kwargs.get("dynamic_conv_size", 1) != 1:
             raise ValueError(
                 "Expected dynamic_conv_size=1 in RankSOLOV2Head, but got "
                 f"{kwargs['dynamic_conv_size']}."
             )
-        super().__init__(*args, loss_cls=loss_cls, loss_mask=loss_mask, **kwargs)
-        if not (isinstance(self.loss_mask, DiceLoss) and self.loss_mask.activate):
+        super().__init__(*args, loss_mask=loss_mask, **kwargs)
+        if not (isinstance(self.loss_mask, (DiceLoss, MaskLoss)) and self.loss_mask.activate):
             raise ValueError(
-                "Expected loss_mask to be a DiceLoss with activate=True in RankSOLOV2Head, but "
-                f"got {loss_mask}: its value is the label of the classification."
+                "Expected loss_mask to be a DiceLoss with activate=True, or a loss on masks of "
+                f"this package, in RankSOLOV2Head, but got {loss_mask}."
             )
         if not self.loss_mask.loss_weight > 0:
             raise ValueError(
                 "Expected a loss_weight above 0 of loss_mask in RankSOLOV2Head, but got "
                 f"{self.loss_mask.loss_weight}: its value is the label of the classification."
             )
-        self.criterion = build_criterion(criterion, self.loss_cls)
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Kernels, logits and mask features; see `SOLOV2Head.forward`.
@@ -108,7 +108,8 @@ class RankSOLOV2Head(SOLOV2Head):
                 mask_targets.append(own_targets)
                 labels.append(own_labels.flatten())
         mask_logits = torch.cat(preds).float()
-        errors = self.loss_mask(mask_logits, torch.cat(mask_targets), reduction_override="none")
+        masks = torch.cat(mask_targets)
+        errors = mask_errors(self.loss_mask, mask_logits, masks)
         flat_labels = torch.cat(labels)
         weight = self.loss_mask.loss_weight
         return self.criterion(
@@ -117,8 +118,15 @@ class RankSOLOV2Head(SOLOV2Head):
                 labels=flat_labels,
                 positives=find_positives(flat_labels, self.num_classes),
                 masks=MaskTask(errors / weight, outputs=mask_logits, loss_weight=weight),
+                quality=self._quality(mask_logits, masks),
             )
         )
+
+    def _quality(self, mask_logits: Tensor, masks: Tensor) -> Tensor | None:
+        """Dice coefficients, the labels of the classification; None where they are 1 - error."""
+        if isinstance(self.loss_mask, DiceLoss):
+            return None
+        return 1 - DiceLoss()(mask_logits.detach(), masks, reduction_override="none")
 
     def _get_targets_single(
         self, gt_instances: InstanceData, featmap_sizes: tuple[int, int] | None = None

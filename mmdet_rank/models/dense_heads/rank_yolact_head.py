@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmdet.models.dense_heads import YOLACTHead
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import RankingProblem, build_criterion
-from mmdet_rank.criteria.localization_task import LocalizationTask
+from mmdet_rank.criteria import RankedLosses
+from mmdet_rank.models.ranking_head import RankingAnchorHead
 
 from .levels import anchor_head_problem, flatten_maps
-from .options import ranking_loss_config
-from .ranked_positives import MaskBalance, RankedPositives
+from .ranked_positives import RankedPositives
 
 
 @MODELS.register_module()
-class RankYOLACTHead(YOLACTHead):
+class RankYOLACTHead(RankingAnchorHead, YOLACTHead):
     """YOLACTHead with RS, aLRP or AP Loss, and no OHEM (thesis 8.5.2.2).
 
     All anchors of all images are ranked at once, one logit per class and none for background.
@@ -38,34 +39,14 @@ class RankYOLACTHead(YOLACTHead):
         ValueError: If ``use_ohem`` is True.
     """
 
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        reg_decoded_bbox: bool = True,
-        criterion: dict | None = None,
-        use_ohem: bool = False,
-        **kwargs,
-    ) -> None:
+    def __init__(self, *args: Any, use_ohem: bool = False, **kwargs: Any) -> None:
         if use_ohem:
             raise ValueError(
                 "Expected use_ohem=False in RankYOLACTHead, but got True: a ranking loss takes all "
                 "anchors and mines no hard ones. Remove use_ohem from the config."
             )
-        super().__init__(
-            *args,
-            loss_cls=ranking_loss_config(loss_cls),
-            loss_bbox=loss_bbox,
-            reg_decoded_bbox=reg_decoded_bbox,
-            use_ohem=False,
-            **kwargs,
-        )
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
-        balance = (criterion or {}).get("balance") or self.loss_cls.default_balance
-        self.mask_task = LocalizationTask(
-            balance, self.loss_cls.sync, normalize=not self.loss_cls.unifies_localization
-        )
+        super().__init__(*args, use_ohem=False, **kwargs)
+        self.criterion.add_task("mask")
 
     def loss_by_feat(
         self,
@@ -87,8 +68,7 @@ class RankYOLACTHead(YOLACTHead):
         )
         losses = self.criterion(problem)
         self._raw_positive_infos["positives"] = RankedPositives(
-            self._positives_by_image(problem, coeff_preds),
-            MaskBalance(self.mask_task, losses["loss_cls"], problem.logits),
+            self._positives_by_image(losses, coeff_preds), losses
         )
         return losses
 
@@ -97,7 +77,7 @@ class RankYOLACTHead(YOLACTHead):
         return self._raw_positive_infos["positives"]
 
     def _positives_by_image(
-        self, problem: RankingProblem, coeff_preds: list[Tensor]
+        self, losses: RankedLosses, coeff_preds: list[Tensor]
     ) -> list[InstanceData]:
         """The problem's positives, image by image, each image's in the order of its anchors."""
         images = torch.cat(
@@ -109,11 +89,11 @@ class RankYOLACTHead(YOLACTHead):
             ]
         )
         # Within an image the problem's order is the anchors' own, which a stable sort keeps.
-        order = images[problem.positives].argsort(stable=True)
+        order = images[losses.positives].argsort(stable=True)
         sampling_results = self._raw_positive_infos["sampling_results"]
         counts = [len(result.pos_inds) for result in sampling_results]
-        coeffs = flatten_maps(coeff_preds, self.num_protos)[problem.positives[order]]
-        weights = self.criterion.weights(problem)[order]
+        coeffs = flatten_maps(coeff_preds, self.num_protos)[losses.positives[order]]
+        weights = losses.weights[order]
         return [
             InstanceData(
                 pos_assigned_gt_inds=result.pos_assigned_gt_inds,

@@ -12,6 +12,8 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdet_rank.losses.mask_loss import MaskLoss, mask_errors
+
 from .ranked_positives import RankedPositives
 
 #: What YOLACT's prediction of masks reads beside the box head's options.
@@ -41,14 +43,14 @@ class RankYOLACTProtonet(YOLACTProtonet):
     Args:
         max_masks_to_train: At most so many masks of an image are trained, chosen at random; None
             for all of them.
-        loss_mask: Config of a `DiceLoss`. Its ``activate`` is always False: the head's masks are
-            probabilities.
+        loss_mask: Config of a `DiceLoss`, or of one of this package's losses on masks. Its
+            ``activate`` is always False: the head's masks are probabilities.
         test_cfg: As for `YOLACTProtonet`; ``mask_thr`` and ``mask_thr_binary`` are 0.5 unless
             given.
         **kwargs: As for `YOLACTProtonet`.
 
     Raises:
-        ValueError: If an option of what is gone is given, or if ``loss_mask`` is no Dice loss.
+        ValueError: If an option of what is gone is given, or if ``loss_mask`` is no loss on masks.
     """
 
     def __init__(
@@ -77,10 +79,10 @@ class RankYOLACTProtonet(YOLACTProtonet):
             **kwargs,
         )
         self.loss_mask = MODELS.build(loss_mask)
-        if not isinstance(self.loss_mask, DiceLoss):
+        if not isinstance(self.loss_mask, (DiceLoss, MaskLoss)):
             raise ValueError(
-                "Expected loss_mask to be a DiceLoss in RankYOLACTProtonet, but got "
-                f"{type(self.loss_mask).__name__}."
+                "Expected loss_mask to be a DiceLoss, or a loss on masks of this package, in "
+                f"RankYOLACTProtonet, but got {type(self.loss_mask).__name__}."
             )
         self.loss_mask.activate = False
 
@@ -101,7 +103,7 @@ class RankYOLACTProtonet(YOLACTProtonet):
                 "Expected the positives of a RankYOLACTHead in RankYOLACTProtonet, but got "
                 f"{type(positive_infos).__name__}; set bbox_head.type to RankYOLACTHead."
             )
-        chosen = RankedPositives(map(self._choose, positive_infos), positive_infos.balance)
+        chosen = RankedPositives(map(self._choose, positive_infos), positive_infos.ranked)
         return super().loss(x, batch_data_samples, positive_infos=chosen, **kwargs)
 
     def _choose(self, positives: InstanceData) -> InstanceData:
@@ -140,10 +142,9 @@ class RankYOLACTProtonet(YOLACTProtonet):
             target = self._get_targets_single(preds, None, gt_instances, positives)[1]
             targets.append(torch.zeros_like(preds) if target is None else target)
         preds = torch.cat(cropped).float()
-        errors = self.loss_mask(preds, torch.cat(targets), reduction_override="none")
+        errors = mask_errors(self.loss_mask, preds, torch.cat(targets))
         weights = torch.cat([positives.weights for positives in positive_infos])
-        loss, factor = positive_infos.balance(errors, weights, outputs=preds)
-        return dict(loss_mask=loss, balance_mask=factor)
+        return positive_infos.ranked.mask_losses(errors, preds, self.loss_mask.loss_weight, weights)
 
     def crop_mask_preds(
         self,

@@ -6,15 +6,15 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import RankingProblem, build_criterion
+from mmdet_rank.criteria import RankingProblem
+from mmdet_rank.models.ranking_head import RankingHead
 
-from .options import ranking_loss_config
 from .points import decoded_problem
 from .yolov8_head import AlignedTargets, DenseOutputs, YOLOv8Head
 
 
 @MODELS.register_module()
-class RankYOLOv8Head(YOLOv8Head):
+class RankYOLOv8Head(RankingHead, YOLOv8Head):
     """YOLOv8Head with RS, aLRP or AP Loss.
 
     Layers, names, assignment and prediction are those of `YOLOv8Head`. Its soft targets are gone:
@@ -30,16 +30,6 @@ class RankYOLOv8Head(YOLOv8Head):
         criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
         **kwargs: As for `YOLOv8Head`.
     """
-
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(*args, loss_cls=ranking_loss_config(loss_cls), **kwargs)
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
 
     def loss_by_feat(
         self,
@@ -78,6 +68,5 @@ class RankYOLOv8Head(YOLOv8Head):
             self.distance_targets(outputs, targets)[positive].reshape(-1),
             reduction_override="none",
         )
-        distance = self.criterion.mean_beside_boxes(errors.reshape(-1, 4).sum(dim=1), problem)
-        losses["loss_dfl"] = distance * losses["balance_bbox"] * self.criterion.loss_weight
+        losses["loss_dfl"] = losses.box_loss_beside(errors.reshape(-1, 4).sum(dim=1))
         return losses

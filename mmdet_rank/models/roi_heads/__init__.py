@@ -4,12 +4,10 @@ from .rank_bbox_head import RankShared2FCBBoxHead
 from .rank_cascade_roi_head import RankCascadeRoIHead
 from .rank_mask_head import RankFCNMaskHead
 from .rank_standard_roi_head import RankStandardRoIHead
-from .ranked_rois import RankedRoIs
 
 __all__ = [
     "RankCascadeRoIHead",
     "RankFCNMaskHead",
     "RankShared2FCBBoxHead",
     "RankStandardRoIHead",
-    "RankedRoIs",
 ]

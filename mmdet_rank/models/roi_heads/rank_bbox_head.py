@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
@@ -9,15 +11,13 @@ from mmdet.structures.bbox import get_box_tensor
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria import BoxTask, RankingProblem, build_criterion
+from mmdet_rank.criteria import BoxTask, RankedLosses, RankingProblem
 from mmdet_rank.criteria.problem import find_positives
-from mmdet_rank.models.dense_heads.options import ranking_loss_config
-
-from .ranked_rois import RankedRoIs
+from mmdet_rank.models.ranking_head import RankingAnchorHead
 
 
 @MODELS.register_module()
-class RankShared2FCBBoxHead(Shared2FCBBoxHead):
+class RankShared2FCBBoxHead(RankingAnchorHead, Shared2FCBBoxHead):
     """Shared2FCBBoxHead with RS, aLRP or AP Loss over the RoIs of all images (thesis 8.5.1.1).
 
     The classifier has one output per class and none for background. All other layers have the
@@ -40,37 +40,26 @@ class RankShared2FCBBoxHead(Shared2FCBBoxHead):
     custom_cls_channels = True
     custom_activation = True
 
-    def __init__(
-        self,
-        *args,
-        loss_cls: dict = dict(type="RankSortLoss"),
-        loss_bbox: dict = dict(type="GIoULoss"),
-        reg_decoded_bbox: bool = True,
-        criterion: dict | None = None,
-        **kwargs,
-    ) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not (kwargs.get("with_cls", True) and kwargs.get("with_reg", True)):
             raise ValueError(
                 "Expected with_cls=True and with_reg=True in RankShared2FCBBoxHead, but got "
                 f"with_cls={kwargs.get('with_cls', True)} and "
                 f"with_reg={kwargs.get('with_reg', True)}: boxes give the ranking its labels."
             )
-        super().__init__(
-            *args,
-            loss_cls=ranking_loss_config(loss_cls),
-            loss_bbox=loss_bbox,
-            reg_decoded_bbox=reg_decoded_bbox,
-            **kwargs,
-        )
-        self.criterion = build_criterion(criterion, self.loss_cls, self.loss_bbox)
-        #: Set by a RoI head whose mask head needs `take_ranked` after every loss.
-        self.keep_ranked = False
-        self._ranked: RankedRoIs | None = None
+        super().__init__(*args, **kwargs)
+        self._keep_ranked = False
+        self._ranked: RankedLosses | None = None
 
-    def take_ranked(self) -> RankedRoIs:
-        """What the last call of `loss` ranked; once, for it holds on to the graph."""
+    def keep_ranked(self) -> None:
+        """Keep the result of every call of `loss` for a mask head, which must `take_ranked`."""
+        self._keep_ranked = True
+        self.criterion.add_task("mask")
+
+    def take_ranked(self) -> RankedLosses:
+        """The result of the last call of `loss`; once, for it holds on to the graph."""
         if self._ranked is None:
-            raise RuntimeError("Expected keep_ranked and a call of loss before take_ranked.")
+            raise RuntimeError("Expected keep_ranked() and a call of loss before take_ranked().")
         ranked, self._ranked = self._ranked, None
         return ranked
 
@@ -107,9 +96,8 @@ class RankShared2FCBBoxHead(Shared2FCBBoxHead):
             )
         problem = self._problem(cls_score, bbox_pred, rois, labels, label_weights, bbox_targets)
         losses = self.criterion(problem)
-        if self.keep_ranked:
-            weights = self.criterion.weights(problem)
-            self._ranked = RankedRoIs(problem.positives, weights, losses["loss_cls"], cls_score)
+        if self._keep_ranked:
+            self._ranked = losses
         return losses
 
     def _problem(

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mmdet_rank.models.task_modules.every_proposal_sampler import without_sampler
 
-from .ranked_mask_loss import MAX_MASKS, prepare_box_head, ranked_mask_loss
-from .ranked_rois import RankedRoIs
+from .ranked_masks import MAX_MASKS, prepare_box_head, ranked_mask_loss
 
 
 @MODELS.register_module()
@@ -52,7 +51,7 @@ class RankCascadeRoIHead(CascadeRoIHead):
     ) -> dict:
         """Predict a stage's masks and compute their losses; see `CascadeRoIHead.mask_loss`."""
 
-        def forward(kept: list[SamplingResult], ranked: RankedRoIs) -> dict:
+        def forward(kept: list[SamplingResult], places: Tensor) -> dict:
             return self._mask_forward(stage, x, bbox2roi([result.pos_priors for result in kept]))
 
         return ranked_mask_loss(

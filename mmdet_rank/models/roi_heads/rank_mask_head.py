@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmdet.models.losses import CrossEntropyLoss
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
@@ -11,25 +13,22 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.criteria.localization_task import LocalizationTask
-
-from .ranked_rois import RankedRoIs
+from mmdet_rank.criteria import RankedLosses
+from mmdet_rank.losses.mask_loss import mask_errors
 
 
 @MODELS.register_module()
 class RankFCNMaskHead(FCNMaskHead):
     """FCNMaskHead with Dice Loss beside a ranking loss (thesis 8.4.2, 8.5.2.1).
 
-    The mask of each positive RoI's true class has one loss. These are weighed as the boxes of the
-    stage are (by classification score with RS Loss), and their mean is balanced against the
-    classification loss of the stage. Layers, names and prediction are those of `FCNMaskHead`.
+    The mask of each positive RoI's true class has one loss. These are weighed and balanced as the
+    boxes of the stage are, by the criterion of its box head: with RS Loss weighed by score, their
+    mean brought to the value of the classification loss; with aLRP Loss weighed by rank and
+    balanced by epoch. Layers, names and prediction are those of `FCNMaskHead`.
 
     Args:
-        loss_mask: Config of a loss with one value per mask or per pixel: ``DiceLoss``, or
-            ``CrossEntropyLoss`` with ``use_sigmoid``.
-        balance: "value", "magnitude", "epoch" or "constant", or a dict of the ``type`` and its
-            options; as for `RankingCriterion`.
-        sync: Normalise the weights over all processes.
+        loss_mask: Config of a loss with one value per mask or per pixel: ``DiceLoss``,
+            ``CrossEntropyLoss`` with ``use_sigmoid``, or one of this package's losses on masks.
         **kwargs: As for `FCNMaskHead`.
 
     Raises:
@@ -38,11 +37,9 @@ class RankFCNMaskHead(FCNMaskHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         loss_mask: dict = dict(type="DiceLoss"),
-        balance: str | dict = "value",
-        sync: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, loss_mask=loss_mask, **kwargs)
         if isinstance(self.loss_mask, CrossEntropyLoss) and not self.loss_mask.use_sigmoid:
@@ -51,7 +48,6 @@ class RankFCNMaskHead(FCNMaskHead):
                 f"{loss_mask}; use dict(type='DiceLoss'), or CrossEntropyLoss with "
                 "use_sigmoid=True and without use_mask."
             )
-        self.task = LocalizationTask(balance, sync)
 
     def loss_and_target(
         self,
@@ -59,7 +55,8 @@ class RankFCNMaskHead(FCNMaskHead):
         sampling_results: list[SamplingResult],
         batch_gt_instances: list[InstanceData],
         rcnn_train_cfg: ConfigDict,
-        ranked: RankedRoIs | None = None,
+        ranked: RankedLosses | None = None,
+        chosen: Tensor | None = None,
     ) -> dict:
         """Loss of the masks of the positive RoIs; see `FCNMaskHead.loss_and_target`.
 
@@ -68,7 +65,8 @@ class RankFCNMaskHead(FCNMaskHead):
             sampling_results: Of each image; P positives in all.
             batch_gt_instances: Objects of each image, with masks.
             rcnn_train_cfg: Training config of the stage.
-            ranked: What the box head of the stage knows of the positives.
+            ranked: Losses of the stage's box head.
+            chosen: (P,) places of these positives among the ranked ones. Default: all of them.
 
         Returns:
             ``loss_mask``: a dict of ``loss_mask`` and its factor ``balance_mask``;
@@ -88,13 +86,7 @@ class RankFCNMaskHead(FCNMaskHead):
         else:
             labels = torch.cat([result.pos_gt_labels for result in sampling_results])
             own = mask_preds[torch.arange(len(labels), device=labels.device), labels]
-        errors = self.loss_mask(
-            own.float().flatten(1), targets.flatten(1), reduction_override="none"
-        )
-        if errors.dim() > 1:
-            errors = errors.mean(dim=1)
-        loss, factor = self.task(
-            errors, ranked.weights, ranked.cls_loss, ranked.logits, outputs=mask_preds
-        )
-        losses = dict(loss_mask=loss, balance_mask=factor)
+        errors = mask_errors(self.loss_mask, own.float(), targets)
+        weights = ranked.weights if chosen is None else ranked.weights[chosen]
+        losses = ranked.mask_losses(errors, mask_preds, self.loss_mask.loss_weight, weights)
         return dict(loss_mask=losses, mask_targets=targets)

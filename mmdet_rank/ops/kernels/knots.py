@@ -17,7 +17,7 @@ from torch import Tensor
 ROWS = 16
 COLUMNS = 128
 CELL_ROWS = 64
-_CELLS_PER_KNOT = 4
+CELLS_PER_KNOT = 4
 _MAX_CELLS = 1 << 15
 _COPIES_PER_PROCESSOR = 2  # of the histogram: few enough for the second-level cache
 
@@ -146,7 +146,7 @@ class SortedKnots:
         self.delta = delta
         device, num_positives = scores.device, scores.numel()
         num_knots = 2 * num_positives if delta > 0 else num_positives
-        self.num_cells = min(triton.next_power_of_2(_CELLS_PER_KNOT * num_knots), _MAX_CELLS)
+        self.num_cells = min(1 << (CELLS_PER_KNOT * num_knots - 1).bit_length(), _MAX_CELLS)
         # Programs that add to the same numbers wait for each other. So each has a histogram of its
         # own or shares it with few, as long as all of these take less than one byte per logit.
         copies = _COPIES_PER_PROCESSOR * processors(device)
@@ -155,7 +155,7 @@ class SortedKnots:
         self.bounds = torch.empty(2 * num_positives, dtype=torch.int32, device=device)
         self.cells = torch.empty(self.num_cells + 2, dtype=torch.int32, device=device)
         self.packed = torch.empty(self.copies * (num_knots + 1), dtype=torch.int64, device=device)
-        programs = triton.cdiv(num_knots, ROWS) + triton.cdiv(self.num_cells + 1, CELL_ROWS)
+        programs = divide_up(num_knots, ROWS) + divide_up(self.num_cells + 1, CELL_ROWS)
         with torch.cuda.device_of(scores):
             _sort_knots[(programs,)](
                 scores,
@@ -177,6 +177,11 @@ class SortedKnots:
     def num_intervals(self) -> int:
         """Number of intervals, the two unbounded ones included."""
         return self.knots.numel() + 1
+
+
+def divide_up(number: int, size: int) -> int:
+    """Number of parts of a size that hold a number; triton.cdiv takes a microsecond."""
+    return -(-number // size)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..knots import Histogram
 from ..roles import Roles
-from .knots import SortedKnots, cell_of, processors
+from .knots import SortedKnots, cell_of, divide_up, processors
 
 BLOCK = 1024
 COUNT_WARPS = 4
@@ -220,12 +220,12 @@ class CountedNegatives:
         self._table = table
         self._roles = roles
         num_intervals, num_logits, device = table.num_intervals, logits.numel(), logits.device
-        blocks = triton.cdiv(num_logits, BLOCK)
+        blocks = divide_up(num_logits, BLOCK)
         programs = max(1, min(blocks, PROGRAMS_PER_PROCESSOR * processors(device)))
         copies = min(programs, table.copies)
         # Count and sum of offsets share an int64: one atomic addition, and no order of additions
         # changes a digit. Offsets are fractions of the step's width in fixed point.
-        per_copy = triton.cdiv(blocks, programs) * triton.cdiv(programs, copies) * BLOCK
+        per_copy = divide_up(blocks, programs) * divide_up(programs, copies) * BLOCK
         bits = per_copy.bit_length()
         fraction_bits = min(_MAX_FRACTION_BITS, 62 - 2 * bits)
         shift = fraction_bits + bits
@@ -238,7 +238,7 @@ class CountedNegatives:
         num_others = 0 if roles.targets is not None else others.numel()
         inverse_width = 1 / (2 * table.delta) if table.delta > 0 else 0.0
         with torch.cuda.device_of(logits):
-            _count_negatives[(programs + triton.cdiv(num_others, BLOCK),)](
+            _count_negatives[(programs + divide_up(num_others, BLOCK),)](
                 logits.contiguous(),
                 logits if roles.targets is None else roles.targets.contiguous(),
                 self.intervals,
@@ -260,7 +260,7 @@ class CountedNegatives:
                 BLOCK=BLOCK,
                 num_warps=COUNT_WARPS,
             )
-            _add_copies[(triton.cdiv(num_intervals, _COLUMNS),)](
+            _add_copies[(divide_up(num_intervals, _COLUMNS),)](
                 table.packed,
                 counts,
                 offsets,
@@ -283,9 +283,9 @@ class CountedNegatives:
         """
         gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
         index = self._roles.index
-        blocks = triton.cdiv(logits.numel(), BLOCK)
+        blocks = divide_up(logits.numel(), BLOCK)
         with torch.cuda.device_of(logits):
-            _write_gradient[(max(1, blocks + triton.cdiv(index.numel(), BLOCK)),)](
+            _write_gradient[(max(1, blocks + divide_up(index.numel(), BLOCK)),)](
                 logits.contiguous(),
                 self.intervals,
                 self._table.knots,

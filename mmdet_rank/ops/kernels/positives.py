@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..ranking import Blame, Ranking, step_at_zero
+from .knots import divide_up
 
 ROWS = 8
 COLUMNS = 128
@@ -339,7 +340,7 @@ def blame(ranking: Ranking, loss: str) -> Blame:
     rows = torch.empty(_NUM_ROWS, num_positives, dtype=torch.float64, device=scores.device)
     values = [torch.empty((), dtype=torch.float32, device=scores.device) for _ in range(num_values)]
     first, second = (*values, rows, rows)[:2]
-    row_programs = triton.cdiv(num_positives, ROWS)
+    row_programs = divide_up(num_positives, ROWS)
     # The localisation part of aLRP counts by a hard step (Eq. K.3).
     weights_delta = 0.0 if loss in ("average_lrp", "hard_weights") else delta
     intervals = ranking.negatives.intervals
@@ -408,7 +409,7 @@ def spread(
     gradient = torch.empty(num_own, dtype=torch.float32, device=device)
     first, second = (*scales, None)[:2]
     given = first if first is not None else second
-    programs = triton.cdiv(table.num_intervals, _SPREAD_ROWS) + triton.cdiv(num_own, COLUMNS)
+    programs = divide_up(table.num_intervals, _SPREAD_ROWS) + divide_up(num_own, COLUMNS)
     with torch.cuda.device_of(tables):
         _spread[(programs,)](
             table.knots,

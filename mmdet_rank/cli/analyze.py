@@ -1,0 +1,131 @@
+"""What ``mmdet-rank analyze`` does."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mmdet_rank.annotations import read_coco
+from mmdet_rank.annotations.conversion import read_data
+from mmdet_rank.cli.errors import UserError, explained, refused_input
+from mmdet_rank.files import write_json
+from mmdet_rank.imbalance import Objects, measure_data
+from mmdet_rank.visualization.imbalance_page import imbalance_page
+
+
+def analyze(args: argparse.Namespace) -> None:
+    """Measure, and write ``imbalance.json`` and ``imbalance.html``.
+
+    Args:
+        args: as ``cli.commands.analyze`` reads them.
+
+    Raises:
+        UserError: The data, the config or the checkpoint cannot be used.
+    """
+    if args.checkpoint and not args.config:
+        raise UserError("Expected --config with --checkpoint, but got none; give both.")
+    if args.max_images < 1 or args.batch_size < 1:
+        raise UserError(
+            f"Expected --max-images and --batch-size of at least 1, but got {args.max_images} and "
+            f"{args.batch_size}."
+        )
+    with refused_input():
+        objects, files = read_objects(args.data)
+        report: dict[str, Any] = {"data": str(args.data)}
+        report |= measure_data(
+            objects, batch_size=args.batch_size, oversample_thr=args.oversample_thr
+        )
+    if args.config:
+        report["config"] = str(args.config)
+        report |= _measure_detector(args, objects, files)
+    write_json(args.out / "imbalance.json", report)
+    page = imbalance_page(report, args.data.name or str(args.data))
+    page.write(args.out / "imbalance.html")
+    print(f"Wrote {args.out / 'imbalance.html'} and {args.out / 'imbalance.json'}")
+
+
+def read_objects(data: Path) -> tuple[Objects, list[str]]:
+    """Read the training images of a data set.
+
+    Args:
+        data: annotation file of COCO, or folder.
+
+    Returns:
+        What is annotated, and the file of each image, relative where an annotation file says so.
+
+    Raises:
+        OSError: there is no such file or folder.
+        ValueError: it is no data set, or a faulty one.
+    """
+    if data.is_dir():
+        found = read_data(data)
+        pictures = found.splits["train"]
+        for note in found.notes:
+            print(f"note: {note}", file=sys.stderr)
+        return (
+            Objects.from_pictures(found.classes, pictures),
+            [str(picture.file) for picture in pictures],
+        )
+    progress = functools.partial(tqdm, desc="reading", unit=" objects", file=sys.stderr)
+    annotations = read_coco(data, progress=progress)
+    for problem in annotations.problems:
+        print(f"note: {problem}", file=sys.stderr)
+    names = [image["file_name"] for image in annotations.dataset["images"]]
+    return Objects.from_coco(annotations.dataset), names
+
+
+def _measure_detector(args: argparse.Namespace, objects: Objects, files: list[str]) -> dict:
+    from mmdet_rank.cli.analyze_detector import load_detector, training_samples
+    from mmdet_rank.imbalance.priors import measure_priors
+    from mmdet_rank.imbalance.training import measure_training
+
+    config, model = load_detector(args, objects)
+    bar = functools.partial(tqdm, unit=" images", file=sys.stderr)
+    with explained("The priors of the config cannot be measured on this data"):
+        found = {
+            "priors": measure_priors(
+                config,
+                model,
+                objects,
+                max_images=args.max_images,
+                progress=functools.partial(bar, desc="priors"),
+            )
+        }
+    if args.checkpoint:
+        with_objects = np.unique(objects.image)
+        number = min(max(args.max_images // 2, 1), len(with_objects))
+        chosen = with_objects[np.linspace(0, len(with_objects) - 1, number).astype(int)]
+        folder = args.images or (args.data if args.data.is_dir() else args.data.parent)
+        samples = training_samples(
+            config, objects, [find_picture(folder, files[i]) for i in chosen], chosen.tolist()
+        )
+        with explained("A training step of the checkpoint failed on this data"):
+            found["training"] = measure_training(
+                model, samples, progress=functools.partial(bar, desc="training steps", unit="")
+            )
+        found["checkpoint"] = str(args.checkpoint)
+    return found
+
+
+def find_picture(folder: Path, name: str) -> Path:
+    """Where the picture of an image lies: in the folder, beside it, or in a folder beside it.
+
+    Raises:
+        UserError: There is no such picture.
+    """
+    if os.path.isabs(name):
+        return Path(name)
+    for root in (folder, folder.parent, *sorted(p for p in folder.parent.glob("*") if p.is_dir())):
+        if (root / name).is_file():
+            return root / name
+    raise UserError(
+        f"Expected the picture {name} in {folder} or beside it, but there is none; give the folder "
+        "of the pictures with --images."
+    )

@@ -1,0 +1,75 @@
+"""The grid of losses on a made-up folder: resumed, shared between seeds, tables and pictures."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from crack_folder import make_folder
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))
+import compare_losses
+from crack_losses import LOSSES, PUBLISHED, WITH_MARGIN, select
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+SMALL = ["--iters", "2", "--batch", "2", "--size", "32", "--channels", "4", "--workers", "0"]
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    yield
+    init_default_scope("mmdet")
+
+
+def test_grid(tmp_path, capsys):
+    data, out = make_folder(tmp_path / "data", number=8), tmp_path / "out"
+    arguments = [str(data), "--out", str(out), *SMALL, "--margins", "0.5", "--losses", "hf", "hfm"]
+    assert compare_losses.main([*arguments, "--seeds", "0"]) == 0
+    runs = sorted((out / "runs").glob("*.json"))
+    assert [path.name for path in runs] == ["hf_0.json", "hfm-0.5_0.json"]
+    before = [path.stat().st_mtime_ns for path in runs]
+    assert compare_losses.main([*arguments, "--seeds", "0", "1", "--published", "DeepCrack"]) == 0
+    assert [path.stat().st_mtime_ns for path in runs] == before  # not repeated
+    assert len(list((out / "runs").glob("*.json"))) == 4
+    run = json.loads(runs[0].read_text())
+    assert run["images"] == [6, 2]
+    assert 0 <= run["IoU"] <= run["F1"] <= 1
+    assert run["chosen_IoU"] >= 0
+    rows = (out / "table.md").read_text().splitlines()
+    assert rows[-2].startswith("| Hybrid focal | 2 |")
+    assert rows[-2].endswith("| 69.32 |")
+    assert rows[-1].startswith("| Hybrid focal margin 0.5 | 2 |")
+    assert rows[-1].endswith("| 69.75 |")
+    for name in ("losses.png", "pictures.png"):
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 100
+    capsys.readouterr()
+    assert compare_losses.main(["--margins-of", str(out), "--out", str(tmp_path / "m")]) == 0
+    assert "out (" in capsys.readouterr().out
+    share, gains = json.loads((tmp_path / "m" / "margins.json").read_text())["out"]
+    assert share == run["foreground"]
+    assert len(gains["0.5"]) == 2
+
+
+def test_every_loss_of_the_grid_builds():
+    init_default_scope("mmseg")
+    chosen = select(None, [0.5, 1.0])
+    assert len(chosen) == len(LOSSES) + 2 * len(WITH_MARGIN)
+    for _, config in chosen.values():
+        for part in config if isinstance(config, list) else [config]:
+            MODELS.build(part)
+    for figures in PUBLISHED.values():
+        assert set(figures) <= set(select(None, [0.5, 1.0, 1.5]))
+        for iou, f1, recall, precision in figures.values():
+            # F1 and IoU follow from one another up to rounding and the mean over ten trainings.
+            assert 200 * iou / (100 + iou) == pytest.approx(f1, abs=0.4)
+            assert 2 * recall * precision / (recall + precision) == pytest.approx(f1, abs=3.5)
+
+
+def test_mistakes(tmp_path, capsys):
+    assert compare_losses.main([str(tmp_path), "--out", str(tmp_path), "--losses", "mse"]) == 1
+    assert "Expected losses among bce" in capsys.readouterr().err
+    assert compare_losses.main([str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "Expected a folder of images" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""What is measured of a detector, against its own targets and losses."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from synthetic import make_batch
+
+from configs import build_model, load_config
+from mmdet_rank.imbalance import Objects, find_imbalance, measure_data
+from mmdet_rank.imbalance.priors import head_with_priors, measure_priors, resizing
+from mmdet_rank.imbalance.training import measure_training
+
+
+def build(name):
+    torch.manual_seed(0)
+    config = load_config(f"digits/{name}.py")
+    return config, build_model(config)
+
+
+def as_objects(samples, size):
+    boxes = [s.gt_instances.bboxes for s in samples]
+    image = np.repeat(np.arange(len(samples)), [len(b) for b in boxes])
+    corners = torch.cat(boxes).double().numpy()
+    xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+    label = torch.cat([s.gt_instances.labels for s in samples]).numpy()
+    names = tuple(f"class {i}" for i in range(10))
+    return Objects(names, np.full((len(samples), 2), float(size)), image, label, xywh)
+
+
+@pytest.mark.parametrize("name", ["retinanet_r18_fpn_digits", "rs-atss_r18_fpn_digits"])
+def test_priors_are_the_targets_of_the_head(name):
+    config, model = build(name)
+    _, samples = make_batch((3, 1), 10, 192, seed=3)
+    found = measure_priors(config, model, as_objects(samples, 192))
+    head = model.bbox_head
+    sizes = [(192 // s[1], 192 // s[0]) for s in head.prior_generator.strides]
+    metas = [dict(img_shape=(192, 192), pad_shape=(192, 192))] * 2
+    anchors, flags = head.get_anchors(sizes, metas, device="cpu")
+    targets = head.get_targets(anchors, flags, [s.gt_instances for s in samples], metas)
+    labels, weights = targets[1:3] if "atss" in name else targets[:2]
+    positive = [int(((lab < 10) & (w > 0)).sum()) for lab, w in zip(labels, weights, strict=True)]
+    negative = [int(((lab == 10) & (w > 0)).sum()) for lab, w in zip(labels, weights, strict=True)]
+    assert [level["positives"] * 2 for level in found["per_level"]] == positive
+    assert [level["negatives"] * 2 for level in found["per_level"]] == negative
+    assert found["negatives_per_positive"] == pytest.approx(sum(negative) / sum(positive))
+    assert sum(found["iou_of_positives"]["counts"]) == sum(positive)
+    assert found["ranks"] == name.startswith("rs")
+    assert sum(found["positives_of_images"]) == sum(positive)
+
+
+def test_objects_without_a_prior():
+    config, model = build("faster-rcnn_r18_fpn_digits")
+    # An object of 1 x 60 pixels: no anchor reaches IoU 0.3 with it.
+    objects = Objects(
+        ("a",), np.full((1, 2), 192.0), np.zeros(2, int), np.zeros(2, int),
+        np.array([[20.0, 20, 60, 60], [100, 20, 1, 60]]),
+    )  # fmt: skip
+    found = measure_priors(config, model, objects)
+    assert found["unreached"] == 0.5
+    assert found["unreached_by_size"] == {"small": 1.0, "medium": 0.0, "large": 0.0}
+    report = measure_data(objects) | {"priors": found}
+    text = next(f.text for f in find_imbalance(report) if f.kind == "Scale imbalance")
+    assert "50.0% of the objects get no prior" in text
+    assert "ATSSAssigner" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("dino_r18_digits", "no priors on a grid"), ("fcos_r18_fpn_digits", "rules of its own")],
+)
+def test_assignment_that_depends_on_predictions(name, reason):
+    config, model = build(name)
+    assert head_with_priors(model)[0] is None
+    found = measure_priors(config, model, as_objects(make_batch((1,), 10, 192)[1], 192))
+    assert reason in found["why_not"]
+    report = {"priors": found} | measure_data(as_objects(make_batch((2,), 10, 192)[1], 192))
+    assert reason in find_imbalance(report)[1].text
+
+
+def as_samples(images, samples):
+    pixels = (images * 40 + 120).clamp(0, 255).byte()
+    return [{"inputs": i, "data_samples": s} for i, s in zip(pixels, samples, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "name", ["rs-atss_r18_fpn_digits", "faster-rcnn_r18_fpn_digits", "dino_r18_digits"]
+)
+def test_shares_of_losses_and_gradients(name):
+    _, model = build(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    images, samples = make_batch((2, 1, 2), 10, 96, seed=1)
+    torch.manual_seed(1)
+    found = measure_training(model, as_samples(images, samples))
+    assert found["images"] == 3
+    assert sum(found["task_shares"].values()) == pytest.approx(1)
+    for shares in found["classification"].values():
+        assert shares["raising"] + shares["lowering"] == pytest.approx(1)
+        assert shares["ratio"] == pytest.approx(shares["lowering"] / shares["raising"])
+    for key, value in model.named_parameters():
+        assert torch.equal(value, before[key])
+        assert value.grad is None
+    if name.startswith("rs"):
+        # What a ranking loss takes from positives it lays on negatives; tasks balanced by value.
+        assert found["classification"]["bbox_head"]["ratio"] == pytest.approx(1, abs=0.2)
+        assert found["task_shares"]["boxes"] == pytest.approx(0.5)
+    if name.startswith("faster"):
+        assert set(found["classification"]) == {"rpn_head", "roi_head"}
+        # Many more anchors of background than of objects, at random weights.
+        assert found["classification"]["rpn_head"]["lowering"] > 0.5
+    assert ("iou_before" in found) == (name != "dino_r18_digits")
+    if "iou_before" in found:
+        assert sum(found["iou_before"]["counts"]) == sum(found["iou_after"]["counts"]) > 0
+
+
+def test_size_that_the_detector_sees():
+    def of(*pipeline, wrapped=False):
+        dataset = dict(type="CocoDataset", pipeline=list(pipeline))
+        dataset = dict(type="RepeatDataset", dataset=dataset) if wrapped else dataset
+        return resizing(ConfigDict(train_dataloader=dict(dataset=dataset)))
+
+    keep = dict(type="Resize", scale=(1333, 800), keep_ratio=True)
+    assert of(keep)(640, 480) == (1067, 800)
+    assert of(keep, wrapped=True)(640, 480) == (1067, 800)
+    assert of(dict(type="Resize", scale=(512, 512)))(640, 480) == (512, 512)
+    several = dict(type="RandomChoiceResize", scales=[(1333, 640), (1333, 720), (1333, 800)])
+    assert of(several)(640, 480) == (960, 720)
+    assert of(dict(type="RandomFlip"))(640, 480) == (640, 480)

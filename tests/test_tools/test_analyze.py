@@ -1,0 +1,99 @@
+"""The command: a page and its figures, from files, folders, and with a detector."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from configs import CONFIGS, build_model, load_config
+from mmdet_rank.cli.main import main
+
+CONFIG = CONFIGS / "digits" / "retinanet_r18_fpn_digits.py"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Six pictures of 96 pixels with two classes of ten, and their annotations."""
+    rng = np.random.default_rng(0)
+    names = [f"class {i}" for i in range(10)]
+    folder = tmp_path / "data"
+    (folder / "train").mkdir(parents=True)
+    images, annotations = [], []
+    for i in range(6):
+        picture = rng.integers(0, 255, (96, 96, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / "train" / f"{i}.png"), picture)
+        images.append({"id": i + 1, "file_name": f"{i}.png", "width": 96, "height": 96})
+        for label in (0, 0, 1)[: 1 + i % 3]:
+            x, y = rng.integers(0, 50, 2).tolist()
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": i + 1, "category_id": label + 1}
+                | {"bbox": [x, y, 30, 40], "area": 1200, "iscrowd": 0}
+            )
+    file = folder / "annotations" / "train.json"
+    file.parent.mkdir()
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(names)]
+    file.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    return file
+
+
+def test_page_of_a_file(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["analyze", str(data), "--out", str(out), "--batch-size", "4"]) == 0
+    report = json.loads((out / "imbalance.json").read_text())
+    assert report["per_class"]["class 0"]["objects"] == 10
+    assert report["per_class"]["class 1"]["objects"] == 2
+    assert report["classes"]["batch_size"] == 4
+    page = (out / "imbalance.html").read_text()
+    assert "6 images, 12 objects, 10 classes" in page
+    assert len(re.findall("data:image/png;base64,", page)) == 10
+    assert sorted(path.name for path in out.iterdir()) == ["imbalance.html", "imbalance.json"]
+
+
+def test_with_a_detector(data, tmp_path):
+    torch.manual_seed(0)
+    checkpoint, out = tmp_path / "weights.pth", tmp_path / "out"
+    torch.save({"state_dict": build_model(load_config(f"digits/{CONFIG.name}")).state_dict()},
+               checkpoint)  # fmt: skip
+    command = ["analyze", str(data), "--out", str(out), "--config", str(CONFIG)]
+    assert main([*command, "--max-images", "4"]) == 0
+    report = json.loads((out / "imbalance.json").read_text())
+    assert report["priors"]["images"] == 4
+    assert "training" not in report
+    assert main([*command, "--checkpoint", str(checkpoint), "--max-images", "4"]) == 0
+    report = json.loads((out / "imbalance.json").read_text())
+    assert report["training"]["images"] == 2
+    assert set(report["training"]["losses"]) == {"loss_cls", "loss_bbox"}
+    page = (out / "imbalance.html").read_text()
+    assert "not measured</b>" not in page
+    assert len(re.findall("data:image/png;base64,", page)) == 14
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--checkpoint", "x.pth"], "Expected --config with --checkpoint"),
+        (["--max-images", "0"], "of at least 1, but got 0"),
+        (["--config", "no.py"], "Expected a config file, but no.py does not exist"),
+    ],
+)
+def test_mistakes(data, tmp_path, capsys, options, message):
+    assert main(["analyze", str(data), "--out", str(tmp_path / "out"), *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "imbalance.json").exists()
+
+
+def test_missing_data_and_pictures(data, tmp_path, capsys):
+    assert main(["analyze", str(tmp_path / "no.json"), "--out", str(tmp_path)]) == 1
+    assert "no.json" in capsys.readouterr().err
+    checkpoint = tmp_path / "weights.pth"
+    torch.save({"state_dict": build_model(load_config(f"digits/{CONFIG.name}")).state_dict()},
+               checkpoint)  # fmt: skip
+    (data.parents[1] / "train" / "0.png").unlink()
+    options = ["--config", str(CONFIG), "--checkpoint", str(checkpoint)]
+    assert main(["analyze", str(data), "--out", str(tmp_path), *options]) == 1
+    assert "Expected the picture 0.png" in capsys.readouterr().err

@@ -1,0 +1,11 @@
+"""All losses on a folder of images and masks: python tools/compare_losses.py DATA --out OUT."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+from compare_losses import main
+
+if __name__ == "__main__":
+    sys.exit(main())
