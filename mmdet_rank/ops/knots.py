@@ -164,7 +164,8 @@ class KnotGrid:
         usable = self.num_cells / largest < span < largest
         self.scale = (self.num_cells - 1) / span if usable else 0.0
         per_cell = torch.bincount(self._cell(knots), minlength=self.num_cells)
-        self.knots_below = (per_cell.cumsum(0) - per_cell).to(torch.int32)
+        # Knots in lower cells, by cell, one more than there are.
+        self.cells = running_sum(per_cell).to(torch.int32)
         steps = int(per_cell.max()).bit_length()
         self.steps = [1 << bit for bit in reversed(range(steps))]
         self.knots = torch.nn.functional.pad(knots, (0, 1 << steps), value=torch.nan)
@@ -175,7 +176,7 @@ class KnotGrid:
 
     def search(self, points: Tensor) -> Tensor:
         """Number of knots that are at most each point, int32; no point above the last knot."""
-        count = self.knots_below.index_select(0, self._cell(points))
+        count = self.cells.index_select(0, self._cell(points))
         for step in self.steps:
             jumped = self.knots[step - 1 :].index_select(0, count)
             count.add_(points >= jumped, alpha=step)

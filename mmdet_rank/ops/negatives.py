@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from . import loops
 from .knots import Histogram, KnotTable
 from .roles import Roles
 
@@ -12,6 +14,15 @@ from .roles import Roles
 # lets 20 million logits through, and torch starts no threads for so few, which on a machine in use
 # wait for each other longer than they work.
 _CHUNK = 1 << 15
+
+
+def locate_negatives(
+    logits: Tensor, roles: Roles, table: KnotTable
+) -> LocatedNegatives | LoopedNegatives:
+    """The negatives of a batch among the knots of its positives, by loops where these pay."""
+    if loops.useful(logits, loops.LEAST_LOGITS):
+        return LoopedNegatives(logits, roles, table)
+    return LocatedNegatives(logits, roles, table)
 
 
 class LocatedNegatives:
@@ -84,3 +95,59 @@ class LocatedNegatives:
             else:
                 out.scatter_(0, place, part.to(out.dtype))
         return spread
+
+
+class LoopedNegatives:
+    """Like ``LocatedNegatives``, in one loop per pass; keeps the interval of each logit.
+
+    Args:
+        logits: (N,) float32 or float64, on the CPU.
+        roles: Which of them are negatives.
+        table: Knots of the positives, of the same dtype.
+
+    Attributes:
+        histogram: Negatives by interval.
+    """
+
+    def __init__(self, logits: Tensor, roles: Roles, table: KnotTable) -> None:
+        grid = table.grid
+        num_intervals = table.num_intervals
+        self._left = table.left_edges.numpy()
+        kind = np.uint16 if num_intervals <= 1 << 16 else np.int32
+        self._intervals = np.empty(logits.numel(), kind)
+        points, others = logits.detach().contiguous().numpy(), roles.others.numpy()
+        knots = table.knots.numpy()
+        number = points.dtype.type
+        search = (grid.cells.numpy(), number(grid.low), number(grid.scale))
+
+        def count(begin, end):
+            counts, offsets = np.zeros(num_intervals, np.int64), np.zeros(num_intervals)
+            loops.compiled().count(
+                points,
+                others,
+                begin,
+                end,
+                knots,
+                self._left,
+                *search,
+                self._intervals,
+                counts,
+                offsets,
+            )
+            return counts, offsets
+
+        counts, offsets = zip(*loops.in_pieces(count, logits.numel()), strict=True)
+        self.histogram = Histogram(
+            torch.from_numpy(np.sum(counts, axis=0)), torch.from_numpy(np.sum(offsets, axis=0))
+        )
+
+    def spread(self, logits: Tensor, values: Tensor, slopes: Tensor) -> Tensor:
+        """See ``LocatedNegatives.spread``."""
+        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        points, out = logits.detach().contiguous().numpy(), gradient.numpy()
+        tables = (table.to(logits.dtype).numpy() for table in (values, slopes))
+        arguments = (points, self._intervals, self._left, *tables, out)
+        loops.in_pieces(
+            lambda begin, end: loops.compiled().write(*arguments, begin, end), logits.numel()
+        )
+        return gradient

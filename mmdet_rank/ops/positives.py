@@ -15,6 +15,8 @@ import functools
 import torch
 from torch import Tensor
 
+from . import loops
+
 #: Up to so many positives the matrix is faster.
 MOST_IN_A_MATRIX = 512
 
@@ -116,6 +118,8 @@ def sums_over_positives(
     carried = torch.cat([weights, weights * (scores - center)]) if delta > 0 else weights
     if labels is None:
         sums = running_sum(carried)[:, borders]
+    elif loops.useful(scores, loops.LEAST_POSITIVES):
+        sums = loops.sums_of_lower(carried, labels.index_select(0, order), borders)
     else:
         sums = _sums_of_lower_ranks(carried, _ranks(labels.index_select(0, order)), borders)
 

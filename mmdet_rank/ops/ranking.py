@@ -12,7 +12,7 @@ from torch import Tensor
 from .distributed import gather_rows, reduce_histogram, world_size
 from .kernels import use_kernels
 from .knots import Histogram, KnotTable
-from .negatives import LocatedNegatives
+from .negatives import LocatedNegatives, locate_negatives
 from .positives import PairSums
 from .roles import Roles
 
@@ -275,7 +275,7 @@ def rank_examples(
         wide = wide_dtype(logits.device)
         scores, features = scores.to(wide), features.to(wide)
         table = KnotTable(scores, delta, dtype)
-        negatives = LocatedNegatives(logits, roles, table)
+        negatives = locate_negatives(logits, roles, table)
     histogram = reduce_histogram(negatives.histogram) if world > 1 else negatives.histogram
     return Ranking(
         roles=roles,
