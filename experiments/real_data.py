@@ -95,6 +95,8 @@ def prepare(args: argparse.Namespace) -> Config:
         cfg.param_scheduler[0].end = min(cosine.begin, args.max_iters // 2)
         cosine.update(begin=cfg.param_scheduler[0].end, end=args.max_iters)
         cosine.T_max = cosine.end - cosine.begin
+    # By its name MMEngine finds the visualizer of an earlier run in the same process.
+    cfg.visualizer.pop("name", None)
     # The weights at the end are those measured; nothing is resumed.
     cfg.default_hooks.checkpoint.update(interval=cfg.train_cfg.max_iters, max_keep_ckpts=1)
     return cfg

@@ -153,7 +153,7 @@ def make_config(
     }
     content = {
         **{key: runtime[key] for key in ("custom_imports", "default_scope", "env_cfg")},
-        **{key: runtime[key] for key in ("vis_backends", "visualizer", "log_level")},
+        **{key: runtime[key] for key in ("vis_backends", "log_level")},
         "metainfo": {"classes": classes, "palette": class_colors(len(classes))},
         "model": model,
         "train_pipeline": pipelines["train"],
@@ -181,6 +181,8 @@ def make_config(
         "randomness": {"seed": seed},
         "work_dir": str(work_dir / TRAINING),
     }
+    # By its name MMEngine would find the visualizer of an earlier run in the same process.
+    content["visualizer"] = {k: v for k, v in dict(runtime.visualizer).items() if k != "name"}
     for part in _dicts(content):
         # What MMDetection's own configs inherit; one scope holds for all here.
         part.pop("_scope_", None)
