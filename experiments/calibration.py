@@ -19,8 +19,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from runs import spread
 
-from mmdet_rank.cli.compare import spread
 from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.coco_files import load_json
 from mmdet_rank.evaluation.files import write_json

@@ -36,9 +36,9 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
+from runs import commit_of
 
 import mmdet_rank.segmentation  # noqa: F401
-from mmdet_rank.cli.compare import commit_of
 from mmdet_rank.datasets.mask_files import MaskReader, check_sizes, find_pairs
 from mmdet_rank.evaluation.pixels import count_scores, hit_figures, score_figures, threshold_hits
 from mmdet_rank.files import load_json, write_json, written_whole

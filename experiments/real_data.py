@@ -21,8 +21,8 @@ import mmdet_rank.register  # noqa: F401
 
 import torch
 from mmengine.config import Config
+from runs import IOU_TYPES, commit_of, measure_detections
 
-from mmdet_rank.cli.compare import IOU_TYPES, commit_of, measure_detections
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.coco_files import load_json

@@ -1,14 +1,10 @@
 """Thresholds are chosen on one set and judged on the other."""
 
 import json
-import sys
-from pathlib import Path
 
+import calibration
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))
-import calibration
 
 from mmdet_rank.evaluation.lrp import MatchedDetections, lrp_curve
 

@@ -2,13 +2,14 @@
 
 import json
 
+import digits_tables
 import pytest
 from benchmark_modules import import_benchmark
 
 
 @pytest.fixture(scope="module")
 def experiments():
-    return import_benchmark("experiments")
+    return digits_tables
 
 
 def test_documents_show_the_figures_of_the_runs(experiments):

@@ -1,12 +1,14 @@
-"""tools/compare_digits.py: one run end to end, and the table of several."""
+"""experiments/compare_detectors.py: one run end to end, and the table of several."""
 
 import json
 from pathlib import Path
 
+import compare_detectors as compare
 import pytest
+import runs
 from mmengine.config import Config
 
-from mmdet_rank.cli import compare
+from mmdet_rank.cli.errors import UserError
 from mmdet_rank.datasets.digits.build import build_digits
 from mmdet_rank.datasets.digits.options import DigitsOptions
 
@@ -33,13 +35,13 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     Path("tiny.py").write_text(CONFIG)
     arguments = ["tiny.py", "--seeds", "5", "--epochs", "1", "--out", "figures.json",
                  "--plot", "figures.png"]  # fmt: skip
-    assert compare.main(ROOT, arguments) == 0
+    assert compare.main(arguments) == 0
     (figures,) = json.loads(Path("figures.json").read_text())["tiny"]
     assert set(figures) == {"boxes", "iteration", "seed", "commit", "torch"}
     assert figures["seed"] == 5
-    assert figures["commit"] == compare.commit_of(ROOT)
+    assert figures["commit"] == runs.commit_of(ROOT)
     boxes = figures["boxes"]
-    assert set(boxes) == {*compare.FIGURES, "correlation"}
+    assert set(boxes) == {*runs.FIGURES, "correlation"}
     assert 0 <= boxes["AP"] <= boxes["AP50"] <= 1
     assert 0 < boxes["oLRP"] <= 1
     assert figures["iteration"] > 0
@@ -47,12 +49,12 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     assert Path("figures.png").read_bytes().startswith(b"\x89PNG")
     checkpoint = next(Path("work_dirs/compare/tiny_seed5/training").glob("*.pth"))
     written = checkpoint.stat().st_mtime_ns
-    assert compare.main(ROOT, arguments) == 0
+    assert compare.main(arguments) == 0
     assert "Found" in capsys.readouterr().out
     assert checkpoint.stat().st_mtime_ns == written
 
     Path("tiny.py").write_text(CONFIG + "model.update(test_cfg=dict(score_thr=0.1))\n")
-    assert compare.main(ROOT, arguments) == 1
+    assert compare.main(arguments) == 1
     message = capsys.readouterr().err
     assert "Expected tiny.py as it was when the run in work_dirs/compare/tiny_seed5" in message
 
@@ -63,23 +65,23 @@ def test_options_for_the_data_count_in_the_figures_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, seed in (("data/digits", 0), ("data/other", 1)):
         build_digits(Path(name), DigitsOptions(train=2, val=4, seed=seed))
-    monkeypatch.setattr(compare, "run_quietly", pretend_to_run)
+    monkeypatch.setattr(runs, "run_quietly", pretend_to_run)
     file = "data/other/annotations/instances_val.json"
     options = [f"test_evaluator.ann_file={file}", "test_dataloader.dataset.data_root=data/other/"]
     Path("tiny.py").write_text(CONFIG)
-    run = compare.run_once(ROOT, Path("tiny.py"), 0, 1, Path("runs"), options)
+    run = runs.run_once(Path("tiny.py"), 0, 1, Path("runs"), options)
     assert run["boxes"]["AP"] == pytest.approx(1)
 
 
 def pretend_to_run(command, log):
     """Leave what the tools would: the config with its options, a log, and perfect detections."""
-    config, folder = Path(command[2]), Path(command[command.index("--work-dir") + 1])
+    config, folder = Path(command[4]), Path(command[command.index("--work-dir") + 1])
     folder.mkdir(parents=True)
     pairs = (text.split("=", 1) for text in command[command.index("--cfg-options") + 1 :])
     cfg = Config.fromfile(config)
     cfg.merge_from_dict({key: value for key, value in pairs if key.startswith("test_")})
     cfg.dump(folder / config.name)
-    if "train.py" in command[1]:
+    if command[3] == "train":
         (folder / "last_checkpoint").write_text("epoch_1.pth")
         (folder / "run" / "vis_data").mkdir(parents=True)
         (folder / "run" / "vis_data" / "scalars.json").write_text('{"time": 0.25, "step": 1}\n')
@@ -92,8 +94,8 @@ def pretend_to_run(command, log):
 
 def test_nothing_detected_is_the_worst_figure_and_no_error():
     truth = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
-    figures = compare.measure_detections(truth, [], "bbox")
-    assert set(figures) == {*compare.FIGURES, "correlation"}
+    figures = runs.measure_detections(truth, [], "bbox")
+    assert set(figures) == {*runs.FIGURES, "correlation"}
     assert (figures["AP"], figures["oLRP"], figures["oLRP_FP"]) == (0, 1, None)
     assert "-" in compare.summary({"one": [{"boxes": figures, "iteration": 0.1}]})
 
@@ -103,18 +105,18 @@ def test_configs_of_one_name_are_refused(tmp_path, capsys):
     for path in paths:
         path.parent.mkdir()
         path.write_text("")
-    assert compare.main(ROOT, list(map(str, paths))) == 1
+    assert compare.main(list(map(str, paths))) == 1
     assert "Expected configs of different names" in capsys.readouterr().err
 
 
 def test_commit(tmp_path, monkeypatch):
-    assert compare.commit_of(tmp_path) is None
+    assert runs.commit_of(tmp_path) is None
     monkeypatch.setenv("PATH", "")
-    assert compare.commit_of(ROOT) is None
+    assert runs.commit_of(ROOT) is None
 
 
 def test_table_of_seeds():
-    figures = dict.fromkeys(compare.FIGURES, 0.25) | {"correlation": 0.5}
+    figures = dict.fromkeys(runs.FIGURES, 0.25) | {"correlation": 0.5}
     run = {"boxes": figures, "iteration": 0.125}
     other = {"boxes": figures | {"AP": 0.35, "correlation": None}, "iteration": 0.125}
     masks = {"masks": figures | {"AP": 0.75}, "iteration": 0.125}
@@ -145,12 +147,33 @@ def test_masks_are_measured_too(tmp_path):
     training = tmp_path / "training"
     (training / "run" / "vis_data").mkdir(parents=True)
     (training / "run" / "vis_data" / "scalars.json").write_text('{"time": 0.25, "step": 1}\n')
-    figures = compare.measure(config, training, tmp_path / "detections")
+    figures = runs.measure(config, training, tmp_path / "detections")
     assert figures["boxes"]["AP"] == 0
     assert figures["masks"]["AP"] == pytest.approx(1)
     assert figures["iteration"] == 0.25
 
 
 def test_missing_config(capsys):
-    assert compare.main(ROOT, ["nowhere.py"]) == 1
+    assert compare.main(["nowhere.py"]) == 1
     assert "nowhere.py does not exist" in capsys.readouterr().err
+
+
+def test_budget_scales_the_schedule(tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(
+        "train_cfg = dict(max_epochs=12)\n"
+        "param_scheduler = [dict(by_epoch=False, end=500),"
+        " dict(end=12, T_max=12), dict(milestones=[8, 11], end=12)]\n"
+    )
+    assert runs.budget(config, None) == []
+    assert runs.budget(config, 6) == [
+        "train_cfg.max_epochs=6",
+        "train_cfg.val_interval=6",
+        "param_scheduler.1.end=6",
+        "param_scheduler.1.T_max=6",
+        "param_scheduler.2.end=6",
+        "param_scheduler.2.milestones=[4,6]",
+    ]
+    config.write_text("train_cfg = dict(type='IterBasedTrainLoop', max_iters=90)\n")
+    with pytest.raises(UserError, match="trains by iterations"):
+        runs.budget(config, 6)

@@ -1,20 +1,25 @@
-"""The grid of thesis Table 8.1 on the digits: `python tools/ablation_grid.py`."""
+"""Every instance weight by every balance of the box loss (thesis Table 8.1), for any Rank... head.
+
+Example:
+    python experiments/ablation_grid.py --config configs/digits/rs-atss_r18_fpn_digits.py \
+        --balances 1 2 value --out grid.json
+"""
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from runs import ROOT, keep_settings, run_once, spread
 
-from mmdet_rank.cli.compare import keep_settings, run_once
 from mmdet_rank.cli.errors import UserError, explained, run_tool
-from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.report import format_table
+from mmdet_rank.files import write_json
 
-CONFIG = "configs/digits/rs-atss_r18_fpn_digits.py"
+CONFIG = ROOT / "configs" / "digits" / "rs-atss_r18_fpn_digits.py"
 #: Rows and columns of the thesis's table; a number is a constant weight of the box loss.
 WEIGHTS = ("none", "centerness", "score", "iou", "ranking")
 BALANCES = ("1", "2", "3", "value", "magnitude")
@@ -22,20 +27,12 @@ BALANCES = ("1", "2", "3", "value", "magnitude")
 FIGURES = ("AP", "oLRP", "oLRP_Loc", "correlation")
 
 
-def main(root: Path, argv: list[str] | None = None) -> int:
-    """Run the tool.
-
-    Args:
-        root: Folder of the repository, with ``tools/``.
-        argv: Arguments, those of the command line by default.
-
-    Returns:
-        The exit code.
-    """
-    return run_tool(lambda: run_grid(root, argv))
+def main(argv: list[str] | None = None) -> int:
+    """Run the grid; return the exit code."""
+    return run_tool(lambda: run_grid(argv))
 
 
-def run_grid(root: Path, argv: list[str] | None = None) -> None:
+def run_grid(argv: list[str] | None = None) -> None:
     """Train and evaluate every cell with every seed, and print one table per figure.
 
     Raises:
@@ -43,7 +40,7 @@ def run_grid(root: Path, argv: list[str] | None = None) -> None:
             other settings, or a run failed.
     """
     args = make_parser().parse_args(argv)
-    config = Path(args.config) if args.config else root / CONFIG
+    config = args.config
     check_config(config)
     work_dir = Path(args.work_dir)
     settings = {"config": config.name, "epochs": args.epochs, "cfg_options": args.cfg_options}
@@ -54,8 +51,7 @@ def run_grid(root: Path, argv: list[str] | None = None) -> None:
             name = f"{weight}_{balance}"
             options = [*cell_options(weight, balance), *args.cfg_options]
             cells[name] = [
-                run_once(root, config, seed, args.epochs, work_dir / name, options)
-                for seed in args.seeds
+                run_once(config, seed, args.epochs, work_dir / name, options) for seed in args.seeds
             ]
             if args.out:
                 write_json(args.out, cells)
@@ -65,11 +61,14 @@ def run_grid(root: Path, argv: list[str] | None = None) -> None:
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="ablation_grid.py",
-        description="Train a detector on the digits with every instance weight and every balance "
-        "of the box loss (thesis Table 8.1), and print the tables.",
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", help=f"a config of configs/digits/; default: {CONFIG}")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=CONFIG,
+        help="of a detector with a Rank... head; default: RS-ATSS on the digits",
+    )
     parser.add_argument("--weights", nargs="+", default=list(WEIGHTS), choices=WEIGHTS)
     parser.add_argument(
         "--balances",
@@ -81,11 +80,15 @@ def make_parser() -> argparse.ArgumentParser:
         + " ".join(BALANCES),
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--epochs", type=int, help="budget; default: that of the config")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help="budget, to which schedules are scaled; default: that of the config",
+    )
     parser.add_argument("--work-dir", default="work_dirs/ablation", help="folder of the runs")
     parser.add_argument("--out", help="JSON file for the figures of every run")
     parser.add_argument(
-        "--cfg-options", nargs="+", default=[], help="options for all runs, as for tools/train.py"
+        "--cfg-options", nargs="+", default=[], help="options for all runs, as for mmdet-rank train"
     )
     return parser
 
@@ -153,17 +156,17 @@ def tables(cells: dict[str, list[dict]], weights: Sequence[str], balances: Seque
     parts = []
     for figure in FIGURES:
         rows = [
-            [weight, *(_mean(cells[f"{weight}_{b}"], figure) for b in balances)]
+            [weight, *(mean(cells[f"{weight}_{b}"], figure) for b in balances)]
             for weight in weights
         ]
         parts.append(f"{figure} (percent)\n{format_table(header, rows)}")
     return "\n\n".join(parts)
 
 
-def _mean(runs: list[dict], figure: str) -> str:
-    found = [run["boxes"][figure] for run in runs]
-    if None in found:
-        return "-"
-    values = [100 * value for value in found]
-    text = f"{statistics.fmean(values):.1f}"
-    return f"{text} ± {statistics.stdev(values):.1f}" if len(values) > 1 else text
+def mean(runs: list[dict], figure: str) -> str:
+    """Mean of a figure of boxes in percent, with the standard deviation of several runs."""
+    return spread([run["boxes"][figure] for run in runs], 100, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

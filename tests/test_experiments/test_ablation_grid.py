@@ -1,14 +1,14 @@
-"""tools/ablation_grid.py: two cells end to end, the tables of many, and what it refuses."""
+"""experiments/ablation_grid.py: two cells end to end, the tables of many, and what it refuses."""
 
 import json
 from pathlib import Path
 
+import ablation_grid as ablation
 import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config, DictAction
 
 from configs import load_config
-from mmdet_rank.cli import ablation
 from mmdet_rank.criteria import BALANCES, INSTANCE_WEIGHTS
 from mmdet_rank.datasets.digits.build import build_digits
 from mmdet_rank.datasets.digits.options import DigitsOptions
@@ -37,7 +37,7 @@ def test_two_cells_are_trained_once(tmp_path, monkeypatch, capsys):
     Path("tiny.py").write_text(CONFIG)
     arguments = ["--config", "tiny.py", "--weights", "score", "--balances", "2", "value",
                  "--epochs", "1", "--out", "figures.json"]  # fmt: skip
-    assert ablation.main(ROOT, arguments) == 0
+    assert ablation.main(arguments) == 0
     figures = json.loads(Path("figures.json").read_text())
     assert set(figures) == {"score_2", "score_value"}
     out = capsys.readouterr().out
@@ -50,16 +50,16 @@ def test_two_cells_are_trained_once(tmp_path, monkeypatch, capsys):
         assert head.criterion.instance_weight == "score"
         assert head.criterion.balance == ("constant" if constant else "value")
         assert head.loss_bbox.get("loss_weight", 1) == (2 if constant else 1)
-    assert ablation.main(ROOT, arguments) == 0
+    assert ablation.main(arguments) == 0
     assert capsys.readouterr().out.count("Found") == 2
-    assert ablation.main(ROOT, [*arguments, "--epochs", "2"]) == 1
+    assert ablation.main([*arguments, "--epochs", "2"]) == 1
     assert "another --work-dir" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("weight", ablation.WEIGHTS)
 @pytest.mark.parametrize("balance", ablation.BALANCES)
 def test_every_cell_is_an_option_of_the_config(weight, balance):
-    config = load_config(ablation.CONFIG.removeprefix("configs/"))
+    config = load_config(ablation.CONFIG.relative_to(ROOT / "configs"))
     options = dict(option.split("=") for option in ablation.cell_options(weight, balance))
     parsed = {key: DictAction._parse_iterable(value) for key, value in options.items()}
     config.merge_from_dict(parsed)
@@ -93,7 +93,7 @@ def test_tables():
 )
 def test_mistakes_end_in_one_message(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert ablation.main(ROOT, arguments) == 1
+    assert ablation.main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
@@ -102,5 +102,5 @@ def test_mistakes_end_in_one_message(arguments, message, tmp_path, monkeypatch, 
 @pytest.mark.parametrize("balance", ["epochs", "-1", "0", "nan"])
 def test_unknown_balances_are_refused(balance, capsys):
     with pytest.raises(SystemExit):
-        ablation.main(ROOT, ["--balances", balance])
+        ablation.main(["--balances", balance])
     assert "value, magnitude or a number above 0" in capsys.readouterr().err

@@ -1,10 +1,10 @@
 """Writes the runs on the digits into the tables of ``docs/experiments.md`` and ``README.md``.
 
-The runs are the JSON files of ``tools/compare_digits.py`` and ``tools/ablation_grid.py`` in
+The runs are the JSON files of ``compare_detectors.py`` and ``ablation_grid.py`` in
 ``benchmarks/results/``; no figure in these tables is typed by hand.
 
 Example:
-    python benchmarks/experiments.py
+    python experiments/digits_tables.py
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import json
 import sys
 from pathlib import Path
 
+from ablation_grid import BALANCES, WEIGHTS
+from runs import FIGURES, IOU_TYPES, ROOT, spread
+
+sys.path.append(str(ROOT / "benchmarks"))
 from tables import fill, markdown
 
-from mmdet_rank.cli.ablation import BALANCES, WEIGHTS
-from mmdet_rank.cli.compare import FIGURES, IOU_TYPES, spread
-
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 #: Detectors by the names of their configs, in the order of the tables.

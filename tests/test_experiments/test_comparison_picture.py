@@ -1,8 +1,7 @@
 """The picture of detectors beside each other."""
 
 import pytest
-
-from mmdet_rank.visualization.comparison import draw_comparison
+from comparison_picture import draw_comparison
 
 ROWS = {
     "ours": [{"AP": 0.5, "oLRP": 0.6}, {"AP": 0.4, "oLRP": 0.7}],

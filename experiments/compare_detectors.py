@@ -1,0 +1,119 @@
+"""Detectors by one budget, on the data of their configs: AP, LRP Error, rank correlation, time.
+
+Each config is trained with each seed and tested; runs whose results are in the work folder are not
+repeated.
+
+Example:
+    python experiments/compare_detectors.py configs/digits/rs-atss_r18_fpn_digits.py \
+        configs/digits/atss_r18_fpn_digits.py --seeds 0 1 2 --out figures.json --plot figures.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from comparison_picture import draw_comparison
+from runs import FIGURES, IOU_TYPES, keep_settings, run_once, spread
+
+from mmdet_rank.cli.errors import UserError, run_tool
+from mmdet_rank.evaluation.report import format_table
+from mmdet_rank.files import write_json
+
+#: How the names of configs begin whose classification a ranking loss trains.
+RANKED = ("rs-", "alrp-", "ap-")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the comparison; return the exit code."""
+    return run_tool(lambda: compare(argv))
+
+
+def compare(argv: list[str] | None = None) -> None:
+    """Train and evaluate each config with each seed, and print the table.
+
+    Runs whose results are in the work folder are not repeated.
+
+    Raises:
+        UserError: A config does not exist, the work folder has runs of other settings, or a run
+            failed.
+    """
+    args = make_parser().parse_args(argv)
+    configs = [Path(config) for config in args.configs]
+    for config in configs:
+        if not config.is_file():
+            raise UserError(f"Expected a config file, but {config} does not exist")
+    stems = [config.stem for config in configs]
+    if len(set(stems)) < len(stems):
+        raise UserError(
+            f"Expected configs of different names, by which runs are kept and told apart, but got "
+            f"{', '.join(map(str, configs))}; leave one out, or rename it"
+        )
+    keep_settings(args.work_dir, {"epochs": args.epochs, "cfg_options": args.cfg_options})
+    rows = {}
+    for config in configs:
+        rows[config.stem] = [
+            run_once(config, seed, args.epochs, Path(args.work_dir), args.cfg_options)
+            for seed in args.seeds
+        ]
+        if args.out:
+            write_json(args.out, rows)
+    print(summary(rows))
+    if args.plot:
+        draw_comparison(*selected(rows)).savefig(args.plot, dpi=120)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("configs", nargs="+", help="config files")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help="budget, to which schedules are scaled; default: that of each config",
+    )
+    parser.add_argument("--work-dir", default="work_dirs/compare", help="folder of the runs")
+    parser.add_argument("--out", help="JSON file for the figures of every run")
+    parser.add_argument("--plot", help="PNG or SVG file for a picture of AP and oLRP")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], help="options for all runs, as for mmdet-rank train"
+    )
+    return parser
+
+
+def summary(rows: dict[str, list[dict]]) -> str:
+    """Mean and, of several seeds, standard deviation, as a table."""
+    cells = []
+    for name, runs in rows.items():
+        for kind in (kind for kind in IOU_TYPES if kind in runs[0]):
+            row = [name, kind]
+            for key in FIGURES:
+                row.append(spread([run[kind][key] for run in runs], 100, 1))
+            row.append(spread([run[kind]["correlation"] for run in runs], 1, 2))
+            row.append(spread([run["iteration"] for run in runs], 1, 2))
+            cells.append(row)
+    return format_table(["detector", "of", *FIGURES, "rank corr.", "s/iteration"], cells)
+
+
+def selected(rows: dict[str, list[dict]]) -> tuple[dict[str, list[dict]], list[str]]:
+    """What the picture shows: the figures of boxes and masks apart, and which rows are ranked.
+
+    Example:
+        >>> selected({"rs-solov2_r18": [{"masks": {"AP": 0.5}}], "fcos_r18": [{"boxes": {}}]})
+        ({'rs-solov2_r18, masks': [{'AP': 0.5}], 'fcos_r18, boxes': [{}]}, ['rs-solov2_r18, masks'])
+    """
+    parts = {
+        f"{name}, {kind}": [run[kind] for run in runs]
+        for name, runs in rows.items()
+        for kind in IOU_TYPES
+        if kind in runs[0]
+    }
+    return parts, [name for name in parts if name.startswith(RANKED)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

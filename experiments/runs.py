@@ -1,0 +1,225 @@
+"""One run of an experiment: a training and a test by the command, and the figures that come out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmdet_rank.register  # noqa: F401
+
+import torch
+from mmengine.config import Config
+from scipy.stats import spearmanr
+
+from mmdet_rank.cli.errors import UserError
+from mmdet_rank.cli.progress import run_quietly
+from mmdet_rank.evaluation.coco import evaluate_coco
+from mmdet_rank.files import load_json, write_json
+from mmdet_rank.visualization.training_curve import read_scalars
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What detectors are compared by: boxes, and masks of those that predict any.
+IOU_TYPES = {"boxes": "bbox", "masks": "segm"}
+#: Figures in percent of the table, as the LRP report calls them.
+FIGURES = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
+#: Figures of a detector that detects nothing.
+NOTHING_FOUND = {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "oLRP": 1.0}
+
+
+def run_once(
+    config: Path, seed: int, epochs: int | None, work_dir: Path, options: Sequence[str]
+) -> dict:
+    """Train and evaluate one config with one seed, or read what an earlier call left.
+
+    Args:
+        config: Any config that trains, and tests in COCO's format.
+        seed: Seed of the run.
+        epochs: Budget; None for that of the config.
+        work_dir: Folder of all runs.
+        options: Further ``--cfg-options``.
+
+    Returns:
+        For ``boxes``, ``masks`` or both, the figures of ``FIGURES`` in [0, 1] and the rank
+        correlation of scores and IoUs over the true positives; the median seconds of an
+        iteration; and what they come from: ``seed``, ``commit``, ``torch``.
+
+    Raises:
+        UserError: The run failed, or was begun with another config.
+    """
+    folder = work_dir / f"{config.stem}_seed{seed}"
+    keep_config(folder, config)
+    result = folder / "result.json"
+    if result.is_file():
+        print(f"Found {result}")
+        return load_json(result)
+    options = [f"randomness.seed={seed}", *budget(config, epochs), *options]
+    training, prefix = folder / "training", folder / "evaluation"
+    command = [sys.executable, "-m", "mmdet_rank"]
+    run_quietly(
+        [
+            *(*command, "train", str(config), "--work-dir", str(training), "--resume"),
+            *("--cfg-options", *options),
+        ],
+        folder / "train.log",
+    )
+    checkpoint = (training / "last_checkpoint").read_text().strip()
+    run_quietly(
+        [
+            *(*command, "test", str(config), checkpoint, "--work-dir", str(prefix)),
+            *("--cfg-options", *options),
+            f"test_evaluator.outfile_prefix={prefix / 'detections'}",
+        ],
+        folder / "test.log",
+    )
+    figures = measure(prefix / config.name, training, prefix / "detections")
+    origin = {"seed": seed, "commit": commit_of(ROOT), "torch": torch.__version__}
+    write_json(result, figures | origin)
+    return load_json(result)
+
+
+def budget(config: Path, epochs: int | None) -> list[str]:
+    """Options that end a training, and its schedule, after so many epochs.
+
+    Args:
+        config: A config that trains by epochs.
+        epochs: How many; None for no options.
+
+    Raises:
+        UserError: The config trains by iterations.
+    """
+    if epochs is None:
+        return []
+    cfg = Config.fromfile(config)
+    whole = cfg.train_cfg.get("max_epochs")
+    if whole is None:
+        raise UserError(
+            f"Expected a config that trains by epochs for --epochs, but {config} trains by "
+            "iterations; set --cfg-options train_cfg.max_iters=... instead"
+        )
+    options = [f"train_cfg.max_epochs={epochs}", f"train_cfg.val_interval={epochs}"]
+    schedulers = cfg.get("param_scheduler") or []
+    for index, scheduler in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
+        if not scheduler.get("by_epoch", True):
+            continue
+        for key in ("begin", "end", "T_max"):
+            if scheduler.get(key):
+                scaled = max(1, round(scheduler[key] * epochs / whole))
+                options.append(f"param_scheduler.{index}.{key}={scaled}")
+        if scheduler.get("milestones"):
+            scaled = [max(1, round(each * epochs / whole)) for each in scheduler["milestones"]]
+            options.append(f"param_scheduler.{index}.milestones={scaled}".replace(" ", ""))
+    return options
+
+
+def commit_of(root: Path) -> str | None:
+    """The commit of a repository; None where git or the repository is missing."""
+    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def keep_settings(work_dir: str | Path, settings: dict) -> None:
+    """Note the settings of the runs in their folder, for finished runs are not repeated.
+
+    Raises:
+        UserError: The folder has runs of other settings.
+    """
+    file = Path(work_dir) / "settings.json"
+    if file.is_file() and (found := load_json(file)) != settings:
+        raise UserError(
+            f"Expected runs with {settings} in {work_dir}, but those there have {found}; give "
+            "another --work-dir, or delete that one"
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, settings)
+
+
+def keep_config(folder: Path, config: Path) -> None:
+    """Note of which config a run is, for it is found or continued by the config's name.
+
+    Raises:
+        UserError: The config has changed since the run began.
+    """
+    content = json.dumps(Config.fromfile(config).to_dict(), sort_keys=True, default=str)
+    fingerprint = hashlib.sha256(content.encode()).hexdigest()
+    file = folder / "config.json"
+    if file.is_file() and load_json(file) != {"sha256": fingerprint}:
+        raise UserError(
+            f"Expected {config} as it was when the run in {folder} began, but it has changed "
+            "since; delete that folder, or give another --work-dir"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"sha256": fingerprint})
+
+
+def measure(config: Path, training: Path, prefix: Path) -> dict:
+    """Figures of a finished run from its detections and its log.
+
+    Args:
+        config: The config as it was tested, with all options.
+        training: Folder of the training.
+        prefix: Path of the detections without ``.bbox.json`` and ``.segm.json``.
+    """
+    evaluator = Config.fromfile(config).test_evaluator
+    truth = load_json(evaluator.ann_file)
+    metric = evaluator.metric
+    metrics = [metric] if isinstance(metric, str) else metric
+    times = [entry["time"] for entry in read_scalars(training) if "time" in entry]
+    return {
+        name: measure_detections(truth, load_json(f"{prefix}.{iou_type}.json"), iou_type)
+        for name, iou_type in IOU_TYPES.items()
+        if iou_type in metrics
+    } | {"iteration": statistics.median(times)}
+
+
+def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> dict:
+    """Figures of COCO results, and the rank correlation of their scores and IoUs.
+
+    Of no detections at all AP is 0 and oLRP 1; what there is no figure of is None.
+
+    Args:
+        truth: Content of an annotation file.
+        detections: Content of a result file.
+        iou_type: ``bbox`` or ``segm``.
+    """
+    if not detections:
+        return dict.fromkeys((*FIGURES, "correlation")) | NOTHING_FOUND
+    evaluation = evaluate_coco(truth, detections, iou_type)
+    report = evaluation.report()
+    # Classes of a test set are never ranked against each other, so neither are they here.
+    correlations = [
+        spearmanr(m.scores[m.is_tp], m.quality[m.is_tp]).statistic
+        for m in evaluation.matches["all"].values()
+        if varies(m.scores[m.is_tp]) and varies(m.quality[m.is_tp])
+    ]
+    return {key: report[key] for key in FIGURES} | {
+        "correlation": statistics.fmean(correlations) if correlations else None
+    }
+
+
+def varies(values: Any) -> bool:
+    """Whether an array holds two values that differ, without which nothing is correlated."""
+    return values.size > 1 and (values != values[0]).any()
+
+
+def spread(values: list[float | None], factor: float, digits: int) -> str:
+    """Mean and, of several, standard deviation; "-" when one of them is not defined.
+
+    Example:
+        >>> spread([0.42, 0.44], factor=100, digits=1)
+        '43.0 ± 1.4'
+    """
+    if any(value is None for value in values):
+        return "-"
+    scaled = [value * factor for value in values]
+    text = f"{statistics.fmean(scaled):.{digits}f}"
+    return f"{text} ± {statistics.stdev(scaled):.{digits}f}" if len(scaled) > 1 else text
