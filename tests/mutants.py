@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
+import importlib
 import json
 import multiprocessing
 import os
@@ -24,6 +26,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 COMPARISONS = {
@@ -172,25 +175,36 @@ def try_mutant(tree: Path, name: str, number: int, files: int, limit: int) -> di
     source = (tree / name).read_text()
     changed, what = mutate(source, number)
     log, start = tree / "mutant.log", time.monotonic()
+    process = multiprocessing.get_context("fork").Process(
+        target=run_tests, args=(tree, covering_tests(tree, name, files), log, limit)
+    )
     (tree / name).write_text(changed)
     try:
-        process = multiprocessing.get_context("fork").Process(
-            target=run_tests, args=(tree, covering_tests(tree, name, files), log, limit)
-        )
         process.start()
         process.join(20 * limit)
-        if process.exitcode is None:
+        in_time = process.exitcode is not None
+        with contextlib.suppress(ProcessLookupError):  # what the tests have started, too
             os.killpg(process.pid, signal.SIGKILL)
-            process.join()
+        process.join()
     finally:
         (tree / name).write_text(source)
-    text = log.read_text(errors="replace")
-    first = re.search(r"^(?:FAILED|ERROR) (.*)", text, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.*)", log.read_text(errors="replace"), re.MULTILINE)
     return dict(
-        file=name, mutant=what, files=files, caught=process.exitcode != 0,
-        timed_out=process.exitcode == -signal.SIGKILL, by=first.group(1)[:200] if first else "",
-        seconds=round(time.monotonic() - start, 1),
+        file=name, mutant=what, files=files, caught=process.exitcode != 0, in_time=in_time,
+        by=failed.group(1)[:200] if failed else "", seconds=round(time.monotonic() - start, 1),
     )  # fmt: skip
+
+
+def work(mutants: list[tuple[str, int]], files: int, limit: int, results: Any) -> None:
+    """Try mutants one after the other in a copy of the tracked files."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
+        for path in filter(None, tracked.split("\n")):
+            if (ROOT / path).is_file():
+                (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / path, Path(folder) / path)
+        for name, number in mutants:
+            results.put(try_mutant(Path(folder), name, number, files, limit))
 
 
 def main() -> int:
@@ -198,35 +212,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int, default=200, help="mutants to draw")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--only", default="", help="expression that the file names must match")
     parser.add_argument("--files", type=int, default=8, help="test files a mutant meets at most")
     parser.add_argument("--limit", type=int, default=120, help="seconds of a single test")
     parser.add_argument("--out", type=Path, help="JSON file; mutants that it has are not run again")
     args = parser.parse_args()
-    results = json.loads(args.out.read_text()) if args.out and args.out.exists() else []
-    results = [result for result in results if result["caught"] or result["files"] >= args.files]
-    done = {(result["file"], result["mutant"]) for result in results}
+    found = json.loads(args.out.read_text()) if args.out and args.out.exists() else []
+    found = [result for result in found if result["caught"] or result["files"] >= args.files]
+    done = {(result["file"], result["mutant"]) for result in found}
+    mutants = [
+        (name, number)
+        for name, number in draw(ROOT, args.number, args.seed, args.only)
+        if (name, mutate((ROOT / name).read_text(), number)[1]) not in done
+    ]
     for module in HEAVY:
-        __import__(module)
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        tree = Path(folder)
-        for path in filter(None, tracked.split("\n")):
-            if (ROOT / path).is_file():
-                (tree / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / path, tree / path)
-        for name, number in draw(tree, args.number, args.seed, args.only):
-            if (name, mutate((tree / name).read_text(), number)[1]) in done:
-                continue
-            result = try_mutant(tree, name, number, args.files, args.limit)
-            results.append(result)
-            verdict = "caught  " if result["caught"] else "SURVIVED"
-            print(verdict, f"{result['seconds']:6.1f} s", name, result["mutant"], flush=True)
-            if args.out:
-                args.out.parent.mkdir(parents=True, exist_ok=True)
-                args.out.write_text(json.dumps(results, indent=1))
-    caught = sum(result["caught"] for result in results)
-    print(f"{caught} of {len(results)} mutants caught ({caught / max(len(results), 1):.0%})")
+        importlib.import_module(module)
+    fork = multiprocessing.get_context("fork")
+    results = fork.Queue()
+    workers = [
+        fork.Process(target=work, args=(mutants[job :: args.jobs], args.files, args.limit, results))
+        for job in range(args.jobs)
+    ]
+    for worker in workers:
+        worker.start()
+    for _ in mutants:
+        result = results.get()
+        found.append(result)
+        verdict = "caught  " if result["caught"] else "SURVIVED"
+        print(f"{verdict} {result['seconds']:6.1f} s", result["file"], result["mutant"], flush=True)
+        if args.out:
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(found, indent=1))
+    for worker in workers:
+        worker.join()
+    caught = sum(result["caught"] for result in found)
+    print(f"{caught} of {len(found)} mutants caught ({caught / max(len(found), 1):.0%})")
     return 0
 
 

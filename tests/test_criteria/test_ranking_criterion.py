@@ -109,6 +109,23 @@ def test_negative_step_of_ranking_weights():
         RankingCriterion(RankSortLoss(), GIoULoss(), delta_loc=-1)
 
 
+def test_centerness_by_hand():
+    # Objects of 20 x 10 pixels at (10, 10); the last two centres lie outside and on the edge.
+    gt = torch.tensor([[10.0, 10, 30, 20]]).repeat(4, 1)
+    centers = torch.tensor([[15.0, 14], [20, 15], [31, 15], [30, 15]])
+    pred = (gt + 1).requires_grad_()
+    problem = RankingProblem(
+        logits=torch.zeros(6, 1, requires_grad=True),
+        labels=torch.tensor([0, 1, 0, 0, 1, 0]),
+        positives=torch.tensor([0, 2, 3, 5]),
+        boxes=BoxTask(pred, gt, pred, gt, centers=centers),
+    )
+    criterion = RankingCriterion(RankSortLoss(), GIoULoss(), instance_weight="centerness")
+    # 5 of 15 and 4 of 6 pixels.
+    expected = torch.tensor([math.sqrt(5 / 15 * 4 / 6), 1.0, 0.0, 0.0])
+    torch.testing.assert_close(criterion.weights(problem), expected)
+
+
 def test_magnitude_balance():
     problem = make_problem(2)
     criterion = RankingCriterion(RankSortLoss(), GIoULoss(), "none", "magnitude")
@@ -254,6 +271,26 @@ def test_magnitudes_of_many_negatives_survive_half_precision(dtype):
     assert ratio.item() == pytest.approx(1, rel=2e-3 if dtype != torch.bfloat16 else 5e-3)
 
 
+def test_epoch_balance_on_a_device_without_float64(monkeypatch):
+    monkeypatch.setattr(
+        "mmdet_rank.criteria.balance.wide_dtype",
+        lambda device: torch.float32 if device.type == "meta" else torch.float64,
+    )
+    balance = EpochBalance(period=3)
+    for tensor in (balance.sums, balance.factor):
+        assert tensor.dtype == (torch.float64 if tensor is balance.sums else torch.float32)
+
+    def move(tensor):
+        assert tensor.dtype != torch.float64
+        return tensor.to("meta")
+
+    balance._apply(move)
+    assert {buffer.device.type for buffer in balance.buffers()} == {"meta"}
+    assert balance.sums.dtype == torch.float32
+    # Elsewhere nothing is lost, also in a model in half precision.
+    assert EpochBalance(period=3).half().sums.dtype == torch.float64
+
+
 def test_epoch_balance_without_a_period():
     criterion = RankingCriterion(aLRPLoss(), GIoULoss())
     with pytest.raises(ValueError, match="SelfBalanceHook"):
@@ -299,6 +336,16 @@ def test_many_empty_iterations_are_told_once(monkeypatch):
         positives=torch.zeros(0, dtype=torch.long),
         boxes=BoxTask(*(torch.zeros(0, 4, requires_grad=True) for _ in range(4))),
     )
+    for _ in range(99):
+        criterion(empty)
+    # Evaluation is no training, and a positive begins the count anew.
+    for _ in range(150):
+        criterion.eval()(empty)
+    assert told == []
+    criterion.train()(make_problem())
+    for _ in range(99):
+        criterion(empty)
+    assert told == []
     for _ in range(150):
         criterion(empty)
     assert len(told) == 1

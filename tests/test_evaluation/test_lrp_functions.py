@@ -177,6 +177,16 @@ def test_refuses(arguments, message):
         optimal_lrp(*arguments)
 
 
+def test_quality_a_hair_below_tau_is_a_rounding_error():
+    # Ratios of whole pixels and of floats differ in their last digits; more is a mistake.
+    assert lrp_error([0.5 - 1e-12, 1 + 1e-12], 0, 0, tau=0.5).lrp == pytest.approx(0.5)
+    for quality in (0.5 - 1e-8, 1 + 1e-8):
+        with pytest.raises(ValueError, match="a detection below tau is a false positive"):
+            lrp_error([0.75, quality], 0, 0, tau=0.5)
+    # A false positive may have any.
+    assert optimal_lrp([0.9, 0.8], [True, False], [0.75, 0.1], 1).lrp == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("tau", [-0.1, 1.0, math.nan])
 def test_refuses_tau(tau):
     with pytest.raises(ValueError, match=r"tau in \[0, 1\)"):

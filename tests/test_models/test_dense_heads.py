@@ -220,6 +220,44 @@ def test_box_losses_on_deltas(name):
     torch.testing.assert_close(losses["loss_bbox"], by_hand.mean(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["fovea", "fcos", "fcos_normed"])
+def test_boxes_at_the_edge_are_not_cut(name):
+    # Predictions of 40 pixels to all sides leave the image; objects reach its edges.
+    head = build_head(name)
+    for parameter in head.parameters():
+        torch.nn.init.zeros_(parameter)
+    for scale in getattr(head, "scales", []):
+        torch.nn.init.ones_(scale.scale)
+    sides = [torch.tensor(40.0)] * 3
+    with torch.no_grad():
+        if name == "fovea":
+            sides = [edge * torch.tensor(1.2).exp() for edge in head.base_edge_list]
+            head.conv_reg.bias.fill_(1.2)
+        elif name == "fcos":
+            head.conv_reg.bias.fill_(float(sides[0].log()))
+        else:
+            sides = [5.0 * stride for stride in head.strides]
+            head.conv_reg.bias.fill_(5.0)
+    seen = {}
+    head.criterion.register_forward_pre_hook(lambda module, args: seen.update(problem=args[0]))
+    objects = torch.tensor([[0.0, 0, 14, 14], [34, 30, 64, 64], [0, 40, 28, 64]])
+    samples = [make_sample(objects[:2], [0, 1]), make_sample(objects[2:], [3])]
+    losses_of(head, make_features(2), samples)
+    problem = seen["problem"]
+    points = head.prior_generator.grid_priors([(16, 16), (8, 8), (4, 4)], device="cpu")
+    sides = [torch.full((2 * len(own), 1), float(s)) for own, s in zip(points, sides, strict=True)]
+    own = torch.cat([level.repeat(2, 1) for level in points])[problem.positives]
+    side = torch.cat(sides)[problem.positives]
+    torch.testing.assert_close(problem.boxes.boxes, torch.cat([own - side, own + side], dim=1))
+    assert (problem.boxes.boxes.amin(1) < 0).any()
+    assert (problem.boxes.boxes.amax(1) > 64).any()
+    # The targets are the objects to their very edges; each has its positives.
+    gaps, nearest = torch.cdist(problem.boxes.gt_boxes, objects, p=torch.inf).min(dim=1)
+    assert gaps.max() < 1e-3
+    assert set(nearest.tolist()) == {0, 1, 2}
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
 def test_levels_and_images_are_ranked_together():
     # One positive among all levels and images: its ranking error counts negatives of all.
     from mmdet_rank.ops import rank_sort_loss

@@ -214,6 +214,33 @@ class TestYOLACT:
             torch.testing.assert_close(own.weights, scores[own.pos_inds])
         assert len(positives[0].weights) != len(positives[1].weights)
 
+    def test_images_with_positives_on_two_levels_keep_their_own(self):
+        # Anchors have sides of 12, 24, 48 and 96 pixels on levels of 16, 8, 4 and 2 places a side,
+        # 3 at each. The problem goes level by level: image 0, image 1, image 0, image 1.
+        torch.manual_seed(0)
+        model = build_segmentor("yolact", num_classes=3)
+        samples = [
+            make_sample([[2, 2, 14, 14], [10, 12, 58, 60]], [0, 2], masks=True),
+            make_sample([[40, 6, 52, 18], [6, 40, 18, 52], [8, 4, 56, 52]], [1, 0, 2], masks=True),
+        ]
+        head, features = model.bbox_head, model.extract_feat(torch.randn(2, 3, 64, 64))
+        logits, _, coeffs = head(features)
+        head.loss(features, samples)
+        first_level = 16 * 16 * 3
+        for index, own in enumerate(head.get_positive_infos()):
+            on_first = own.pos_inds < first_level
+            assert 0 < on_first.sum() < len(on_first)
+            # Small objects are on the first level, the last of each image is the large one.
+            large = own.pos_assigned_gt_inds == len(samples[index].gt_instances) - 1
+            assert torch.equal(large, ~on_first)
+            expected = samples[index].gt_instances.bboxes[own.pos_assigned_gt_inds]
+            assert torch.equal(own.bboxes, expected)
+            rows = [level[index].permute(1, 2, 0).reshape(-1, 6) for level in coeffs]
+            assert torch.equal(own.coeffs, torch.cat(rows)[own.pos_inds])
+            rows = [level[index].permute(1, 2, 0).reshape(-1, 3) for level in logits]
+            scores = torch.cat(rows).sigmoid().amax(1)
+            assert torch.equal(own.weights, scores[own.pos_inds])
+
     def test_mask_loss_against_its_definition(self):
         torch.manual_seed(0)
         model = build_segmentor("yolact", criterion=dict(balance="constant"))

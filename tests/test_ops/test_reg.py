@@ -118,6 +118,16 @@ def test_uncertainty():
         assert math.exp(-loss.item()) == pytest.approx(expected.item(), abs=0.02)
 
 
+def test_uncertainty_of_single_logits():
+    logits, labels, _ = random_case()
+    sigmas = torch.rand(logits.shape, generator=torch.Generator().manual_seed(2)) * 3
+    loss = refined_generalized_focal_loss(logits, labels, sigma=sigmas)
+    shrunk = logits / (1 + math.pi / 8 * sigmas.to(logits.dtype) ** 2).sqrt()
+    torch.testing.assert_close(loss, refined_generalized_focal_loss(shrunk, labels))
+    same = refined_generalized_focal_loss(logits, labels, sigma=torch.tensor(1.7))
+    torch.testing.assert_close(same, refined_generalized_focal_loss(logits, labels, sigma=1.7))
+
+
 def soft_case(num_classes=4):
     gen = torch.Generator().manual_seed(1)
     logits = 3 * torch.randn(40, num_classes, generator=gen, dtype=torch.float64)

@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 
 import commands
+import cv2
+import numpy as np
 import pytest
 import tiny_detection
 import torch
@@ -202,3 +204,53 @@ def test_pictures_of_a_camera(detector, tmp_path):
     options = ["--device", "cpu", "--out-dir", tmp_path / "out"]
     assert commands.demo_image([str(a) for a in [*arguments, *options]]) == 0
     assert [path.name for path in (tmp_path / "out" / "vis").iterdir()] == ["DSC1.PNG"]
+
+
+def boxes_by_image(path):
+    """Boxes and scores of a result file by image and category, best first."""
+    found = {}
+    for d in sorted(json.loads(path.read_text()), key=lambda d: -d["score"]):
+        found.setdefault((d["image_id"], d["category_id"]), []).append([*d["bbox"], d["score"]])
+    return {key: torch.tensor(rows) for key, rows in found.items()}
+
+
+def test_augmented_detections_of_a_mirror_image_are_mirrored(detector):
+    # --tta predicts on an image and on its mirror image, so that it does not matter which is which.
+    mirrored = detector / "data" / "mirrored"
+    mirrored.mkdir()
+    for path in (detector / "data" / "images").iterdir():
+        cv2.imwrite(str(mirrored / path.name), cv2.imread(str(path))[:, ::-1])
+    run(detector, *report_options(detector, "unaugmented"))
+    run(detector, "--tta", *report_options(detector, "augmented"))
+    prefix = "test_dataloader.dataset.data_prefix.img=mirrored/"
+    run(detector, "--tta", *report_options(detector, "augmented_mirrored"), prefix)
+    plain, one, other = (
+        boxes_by_image(detector / f"{name}.bbox.json")
+        for name in ("unaugmented", "augmented", "augmented_mirrored")
+    )
+    assert one.keys() == other.keys()
+    for key, boxes in other.items():
+        boxes[:, 0] = 64 - boxes[:, 0] - boxes[:, 2]
+        torch.testing.assert_close(one[key], boxes, rtol=1e-3, atol=1e-2)
+    # Of two predictions the better one is kept.
+    best = {key: rows[0, 4] for key, rows in plain.items()}
+    assert all(one[key][0, 4] >= score - 1e-4 for key, score in best.items())
+    assert any(one[key][0, 4] > score + 1e-4 for key, score in best.items())
+
+
+def test_shown_pictures_have_the_detections_drawn_in(detector):
+    before = set((detector / "run").rglob("shown"))
+    hook = "default_hooks.visualization"
+    options = [f"{hook}.type=DetVisualizationHook", f"{hook}.score_thr=0"]
+    run(detector, "--show-dir", "shown", "--cfg-options", *options)
+    (folder,) = set((detector / "run").rglob("shown")) - before
+    shown = sorted(folder.rglob("*.png"))
+    pictures = sorted((detector / "data" / "images").iterdir())
+    assert [path.stem.split("_")[0] for path in shown] == [path.stem for path in pictures]
+    for path, picture in zip(shown, pictures, strict=True):
+        left, right = np.split(cv2.imread(str(path)), 2, axis=1)
+        source = cv2.imread(str(picture))
+        # Truth on the left, detections on the right.
+        assert left.shape == right.shape == source.shape
+        assert (left != source).any()
+        assert (right != left).any()
