@@ -143,13 +143,18 @@ def covering_tests(root: Path, name: str, number: int) -> list[str]:
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names | {path.stem}))) + r")\b")
     floor = path.parts[1].removesuffix(".py")
     folders = {f"test_{folder}" for folder in FOLDERS.get(floor, [floor])}
+    helpers = {helper.stem: helper.read_text() for helper in root.glob("tests/helpers/*.py")}
     hits = {}
     for test in sorted(root.glob("tests/*/test_*.py")):
-        hits[test] = len(set(pattern.findall(test.read_text())))
+        text = test.read_text()
+        imported = re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE)
+        hits[test] = len(set(pattern.findall(text))) + sum(
+            len(set(pattern.findall(helpers.get(helper, "")))) for helper in imported
+        )
         if path.stem in test.name or path.parent.name in test.name:
             hits[test] += 100
         elif test.parent.name in folders:
-            hits[test] += 2
+            hits[test] += 2 if hits[test] else 1
     chosen = sorted((test for test in hits if hits[test]), key=lambda test: -hits[test])
     return [name, *(str(test.relative_to(root)) for test in chosen[:number])]
 

@@ -21,7 +21,6 @@ from torch import nn
 
 from mmdet_rank.annotations import forget_files
 from mmdet_rank.cli import checkpoints, datasets, running
-from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.config import load_config, require
 from mmdet_rank.cli.errors import UserError, explained, refused_input
@@ -29,6 +28,7 @@ from mmdet_rank.cli.launch import end_processes, prepare_processes
 from mmdet_rank.cli.submission import Submission
 from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
 from mmdet_rank.engine.resumable_runner import ResumableRunner
+from mmdet_rank.engine.wrapped import unwrapped
 
 PICKLES = (".pkl", ".pickle")
 TTA_MODEL = {

@@ -17,7 +17,6 @@ from mmengine.runner import Runner
 
 from mmdet_rank.annotations import forget_files
 from mmdet_rank.cli import checkpoints, datasets, running
-from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.config import load_config, require
 from mmdet_rank.cli.errors import UserError, explained
@@ -29,6 +28,7 @@ from mmdet_rank.cli.launch import (
     warn_of_processes,
 )
 from mmdet_rank.engine.resumable_runner import ResumableRunner
+from mmdet_rank.engine.wrapped import unwrapped
 
 ADDED_HOOKS = ("mmdet.IterationSeedHook", "PositivesHook")  # the first found from any scope
 

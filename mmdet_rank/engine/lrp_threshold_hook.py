@@ -7,10 +7,10 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmdet_rank.engine.wrapped import unwrapped
 from mmdet_rank.evaluation.coco_files import load_json
 from mmdet_rank.evaluation.thresholds import (
     ScoreThresholds,
@@ -52,7 +52,7 @@ class LRPThresholdHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Start to threshold what the model predicts."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner)
         keeper = self.check(runner.test_dataloader.dataset)
         warn_of_thresholds(self.thresholds, keeper.missing, getattr(model, "test_cfg", None))
         self._handle = model.register_forward_hook(keeper)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
 from mmdet_rank.criteria import RankingCriterion
+from mmdet_rank.engine.wrapped import unwrapped
+from mmdet_rank.ops.ranking import wide_dtype
 
 
 @HOOKS.register_module()
@@ -50,8 +51,8 @@ class RankingDiagnosticsHook(Hook):
 
 
 def _criteria(runner: Runner) -> list[tuple[str, RankingCriterion]]:
-    model = runner.model.module if hasattr(runner.model, "module") else runner.model
-    found = [(name, m) for name, m in model.named_modules() if isinstance(m, RankingCriterion)]
+    modules = unwrapped(runner).named_modules()
+    found = [(name, m) for name, m in modules if isinstance(m, RankingCriterion)]
     # One criterion needs no name in the log; several are told apart by their head's.
     if len(found) == 1:
         return [("", found[0][1])]
@@ -75,7 +76,7 @@ def diagnose(
         {'grad_ratio': 1.0, 'rank_correlation': 1.0}
     """
     figures = {}
-    magnitude = gradient.double().abs()
+    magnitude = gradient.to(wide_dtype(gradient.device)).abs()
     negatives = magnitude[targets == 0].sum()
     if negatives > 0:
         figures["grad_ratio"] = (magnitude[targets > 0].sum() / negatives).item()
@@ -87,14 +88,9 @@ def diagnose(
 
 def spearman(first: Tensor, second: Tensor) -> float | None:
     """Spearman's rank correlation with ties at their mean rank; None where it is undefined."""
-    ranks = torch.stack([_mean_ranks(first), _mean_ranks(second)])
-    if ranks.shape[1] < 2 or (ranks.std(dim=1) == 0).any():
+    # SciPy's statistics take a second to import, which not every run needs.
+    from scipy.stats import spearmanr
+
+    if len(first) < 2 or (first == first[0]).all() or (second == second[0]).all():
         return None
-    return round(torch.corrcoef(ranks)[0, 1].item(), 12)
-
-
-def _mean_ranks(values: Tensor) -> Tensor:
-    ordered = values.sort().values
-    below = torch.searchsorted(ordered, values)
-    not_above = torch.searchsorted(ordered, values, right=True)
-    return (below + not_above).double() / 2
+    return round(float(spearmanr(first.cpu(), second.cpu()).statistic), 12)

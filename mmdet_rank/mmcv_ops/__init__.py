@@ -7,7 +7,7 @@ makes `mmcv._ext` importable in that case, backed by torchvision's kernels and p
 | operators | stand-in |
 |---|---|
 | nms, roi_align, deform_conv, modulated_deform_conv | torchvision's kernels |
-| softnms, roi_pool, carafe, carafe_naive, sigmoid_focal_loss | plain torch |
+| carafe, carafe_naive, sigmoid_focal_loss | plain torch |
 | ms_deform_attn | mmcv's own implementation in torch |
 
 Every other operator raises NotImplementedError with its name when it is called. Where compiled

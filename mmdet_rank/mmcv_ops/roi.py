@@ -1,6 +1,6 @@
-"""Stand-ins for `roi_align` and `roi_pool`, forward and backward.
+"""Stand-ins for `roi_align`, forward and backward.
 
-All write their result into a tensor of the caller, as mmcv's own do.
+Both write their result into a tensor of the caller, as mmcv's own do.
 """
 
 from __future__ import annotations
@@ -97,89 +97,6 @@ def roi_align_backward(
         )
 
 
-def roi_pool_forward(
-    input: Tensor,
-    rois: Tensor,
-    output: Tensor,
-    argmax: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """RoIPool: the maximum of the features in each bin.
-
-    mmcv does not round the corners of a RoI, and torchvision does, so torchvision's kernel would
-    give other bins; this is plain torch.
-
-    Args:
-        input: (B, C, H, W) features.
-        rois: (R, 5) batch index and x1, y1, x2, y2 in image pixels, x2 and y2 inside the box.
-        output: (R, C, pooled_height, pooled_width), written; 0 for an empty bin.
-        argmax: As `output`, int32, written: y * W + x of the maximum, -1 for an empty bin.
-        pooled_height: Rows of the output.
-        pooled_width: Columns of the output.
-        spatial_scale: Features per image pixel.
-    """
-    output.zero_()
-    argmax.fill_(-1)
-    if rois.shape[0] == 0:
-        return
-    height, width = input.shape[2:]
-    (boxes,) = widen(rois)
-    start = boxes[:, 1:3] * spatial_scale
-    size = (boxes[:, 3:5] + 1) * spatial_scale - start
-    x_low, x_high = _bin_edges(start[:, 0], size[:, 0], pooled_width, width)
-    y_low, y_high = _bin_edges(start[:, 1], size[:, 1], pooled_height, height)
-    malformed = (size <= 0).any(dim=1)
-    x_high = torch.where(malformed[:, None], x_low, x_high)
-
-    batch = boxes[:, 0].long()[:, None, None]
-    best = torch.full_like(output, -torch.inf)
-    # Each step compares one cell of every bin; the row-major order decides between equal maxima.
-    for dy in range(int((y_high - y_low).max())):
-        y = (y_low + dy).clamp(max=height - 1)[:, :, None]
-        inside_y = (y_low + dy < y_high)[:, :, None]
-        for dx in range(int((x_high - x_low).max())):
-            x = (x_low + dx).clamp(max=width - 1)[:, None, :]
-            inside = inside_y & (x_low + dx < x_high)[:, None, :]
-            # Advanced indices around a slice put the channels last.
-            value = input[batch, :, y, x].permute(0, 3, 1, 2)
-            better = inside[:, None] & (value > best)
-            torch.where(better, value, best, out=best)
-            argmax.copy_(torch.where(better, (y * width + x)[:, None].to(argmax.dtype), argmax))
-    output.copy_(torch.where(argmax >= 0, best, output))
-
-
-def roi_pool_backward(
-    grad_output: Tensor,
-    rois: Tensor,
-    argmax: Tensor,
-    grad_input: Tensor,
-    pooled_height: int,
-    pooled_width: int,
-    spatial_scale: float,
-) -> None:
-    """Gradient of `roi_pool_forward` to the features, written into `grad_input`.
-
-    Args:
-        grad_output: (R, C, pooled_height, pooled_width) gradient of the output.
-        rois: (R, 5) as in the forward pass.
-        argmax: What the forward pass wrote.
-        grad_input: (B, C, H, W), written.
-        pooled_height: Rows of the output.
-        pooled_width: Columns of the output.
-        spatial_scale: Features per image pixel.
-    """
-    grad_input.zero_()
-    (grad,) = widen(grad_output)
-    batch_size, channels, height, width = grad_input.shape
-    planes = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
-    index = planes[:, :, None, None] * (height * width) + argmax.clamp(min=0)
-    flat = grad.new_zeros(batch_size * channels * height * width)
-    flat.scatter_add_(0, index.flatten(), torch.where(argmax >= 0, grad, 0).flatten())
-    grad_input.copy_(flat.view_as(grad_input))
-
-
 def _refuse_max_pool(pool_mode: int) -> None:
     if pool_mode == MAX_POOL:
         from mmdet_rank.mmcv_ops.table import missing_operator
@@ -193,12 +110,3 @@ def _finite(boxes: Tensor) -> Tensor:
     These, as a model that diverged predicts them, lead torchvision's kernel beside its memory.
     """
     return boxes.where(boxes.isfinite().all(dim=1, keepdim=True), 0.0)
-
-
-def _bin_edges(start: Tensor, size: Tensor, bins: int, limit: int) -> tuple[Tensor, Tensor]:
-    """First feature and one past the last feature of every bin along one axis, each (R, bins)."""
-    step = (size / bins)[:, None]
-    index = torch.arange(bins, device=start.device, dtype=start.dtype)
-    low = torch.floor(index * step + start[:, None]).clamp(0, limit).long()
-    high = torch.ceil((index + 1) * step + start[:, None]).clamp(0, limit).long()
-    return low, torch.maximum(low, high)

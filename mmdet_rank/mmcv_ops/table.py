@@ -27,11 +27,8 @@ STAND_INS: dict[str, Callable] = {
     function.__name__: function
     for function in (
         nms.nms,
-        nms.softnms,
         roi.roi_align_forward,
         roi.roi_align_backward,
-        roi.roi_pool_forward,
-        roi.roi_pool_backward,
         deform_conv.deform_conv_forward,
         deform_conv.deform_conv_backward_input,
         deform_conv.deform_conv_backward_parameters,

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(mmcv_ops.is_stand_in(), reason="mmcv has no compiled operators"),
 ]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
-CUDA_ONLY = ("roi_pool", "carafe", "sigmoid_focal_loss", "ms_deform_attn")
+CUDA_ONLY = ("carafe", "sigmoid_focal_loss", "ms_deform_attn")
 
 
 def tensors(device: str, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
@@ -43,18 +43,9 @@ def run_nms(device):
     return [*mmcv.ops.nms(*boxes_and_scores(device), 0.4, 1)], []
 
 
-def run_soft_nms(device, method):
-    return [*mmcv.ops.soft_nms(*boxes_and_scores(device), 0.3, 0.5, 0.05, method)], []
-
-
 def run_roi_align(device, aligned):
     (x,) = tensors(device, (2, 3, 16, 16))
     return [mmcv.ops.roi_align(x, rois(device), (2, 3), 0.25, 0, "avg", aligned)], [x]
-
-
-def run_roi_pool(device):
-    (x,) = tensors(device, (2, 3, 16, 16))
-    return [mmcv.ops.roi_pool(x, rois(device), (2, 3), 0.25)], [x]
 
 
 def run_deform_conv(device):
@@ -92,12 +83,8 @@ def run_ms_deform_attn(device):
 
 CASES = {
     "nms": (run_nms,),
-    "soft_nms-naive": (run_soft_nms, "naive"),
-    "soft_nms-linear": (run_soft_nms, "linear"),
-    "soft_nms-gaussian": (run_soft_nms, "gaussian"),
     "roi_align-aligned": (run_roi_align, True),
     "roi_align-legacy": (run_roi_align, False),
-    "roi_pool": (run_roi_pool,),
     "deform_conv": (run_deform_conv,),
     "modulated_deform_conv": (run_modulated_deform_conv,),
     "carafe": (run_carafe,),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from mmcv.ops import (
     batched_nms,
     nms,
-    soft_nms,
 )
 from operator_inputs import random_boxes
 
@@ -66,33 +63,3 @@ def test_batched_nms_keeps_classes_apart():
     assert batched_nms(boxes, scores, classes, {"type": "nms", "iou_threshold": 0.5})[
         1
     ].tolist() == [2, 0]
-
-
-@pytest.mark.parametrize("offset", [0, 1])
-@pytest.mark.parametrize("method", ["naive", "linear", "gaussian"])
-def test_soft_nms_against_definition(method, offset):
-    boxes, scores = random_boxes(30), torch.rand(30, generator=torch.Generator().manual_seed(1))
-    left = dict(enumerate(scores.double().tolist()))
-    expected = []
-    while left:
-        best = max(left, key=left.get)
-        expected.append((best, left.pop(best)))
-        for i in list(left):
-            overlap = iou(boxes[best].tolist(), boxes[i].tolist(), offset)
-            if method == "gaussian":
-                left[i] *= math.exp(-(overlap**2) / 0.5)
-            elif overlap >= 0.3:
-                left[i] *= 0 if method == "naive" else 1 - overlap
-            if left[i] < 0.05:
-                del left[i]
-    dets, indices = soft_nms(boxes, scores, 0.3, 0.5, 0.05, method, offset)
-    assert indices.tolist() == [i for i, _ in expected]
-    assert 5 < len(expected) < 30
-    torch.testing.assert_close(dets[:, :4], boxes[indices])
-    torch.testing.assert_close(dets[:, 4].double(), torch.tensor([s for _, s in expected]).double())
-
-
-def test_soft_nms_of_nothing():
-    dets, indices = soft_nms(torch.zeros(0, 4), torch.zeros(0))
-    assert dets.shape == (0, 5)
-    assert indices.tolist() == []

@@ -8,7 +8,6 @@ import pytest
 import torch
 from mmcv.ops import (
     roi_align,
-    roi_pool,
 )
 from operator_inputs import double, random_boxes
 
@@ -92,23 +91,6 @@ def test_roi_align_in_low_precision(dtype):
     assert features.grad.dtype == dtype
 
 
-def slow_roi_pool(features, rois, size, scale):
-    height, width = features.shape[2:]
-    output = features.new_zeros(len(rois), features.shape[1], *size)
-    for n, (batch, x1, y1, x2, y2) in enumerate(rois.tolist()):
-        x1, y1, x2, y2 = x1 * scale, y1 * scale, (x2 + 1) * scale, (y2 + 1) * scale
-        for i in range(size[0]):
-            for j in range(size[1]):
-                low_y = max(math.floor(y1 + i * (y2 - y1) / size[0]), 0)
-                low_x = max(math.floor(x1 + j * (x2 - x1) / size[1]), 0)
-                high_y = min(math.ceil(y1 + (i + 1) * (y2 - y1) / size[0]), height)
-                high_x = min(math.ceil(x1 + (j + 1) * (x2 - x1) / size[1]), width)
-                if high_y > low_y and high_x > low_x and x2 > x1 and y2 > y1:
-                    cells = features[int(batch), :, low_y:high_y, low_x:high_x]
-                    output[n, :, i, j] = cells.amax(dim=(1, 2))
-    return output
-
-
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_rois_that_are_no_numbers_leave_the_others_alone(sampling_ratio, value):
@@ -124,32 +106,9 @@ def test_rois_that_are_no_numbers_leave_the_others_alone(sampling_ratio, value):
     assert x.grad.isfinite().all()
 
 
-def test_roi_pool_against_definition():
-    outside_and_malformed = torch.tensor(
-        [[0, 40, 40, 60, 60], [1, 20, 5, 10, 9]], dtype=torch.float64
-    )
-    rois = torch.cat([ROIS, outside_and_malformed])
-    features = double(2, 3, 8, 8)
-    fast = roi_pool(features, rois, (3, 2), 0.25)
-    slow = slow_roi_pool(features, rois, (3, 2), 0.25)
-    torch.testing.assert_close(fast, slow)
-    assert (fast[-2:] == 0).all()
-    weight = torch.randn_like(slow)
-    gradients = [torch.autograd.grad((out * weight).sum(), features)[0] for out in (fast, slow)]
-    torch.testing.assert_close(*gradients)
-
-
-def test_roi_pool_of_equal_features_takes_the_first():
-    features = torch.ones(1, 1, 4, 4, requires_grad=True)
-    roi_pool(features, torch.tensor([[0.0, 0, 0, 3, 3]]), 2, 1.0).sum().backward()
-    assert features.grad.nonzero()[:, 2:].tolist() == [[0, 0], [0, 2], [2, 0], [2, 2]]
-
-
 def test_rois_of_nothing():
     features = torch.zeros(1, 2, 4, 4, requires_grad=True)
-    for out in (
-        roi_align(features, torch.zeros(0, 5), 2, 1.0, 0, "avg", True),
-        roi_pool(features, torch.zeros(0, 5), 2, 1.0),
-    ):
-        assert out.shape == (0, 2, 2, 2)
-        out.sum().backward()
+    out = roi_align(features, torch.zeros(0, 5), 2, 1.0, 0, "avg", True)
+    assert out.shape == (0, 2, 2, 2)
+    out.sum().backward()
+    assert (features.grad == 0).all()

@@ -12,12 +12,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmdet_rank.cli import checkpoints
-from mmdet_rank.cli.build import unwrapped
 from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.own_data.config import TRAINING
 from mmdet_rank.cli.own_data.progress import ProgressHook
 from mmdet_rank.cli.train import build_runner, enable_amp, make_resumable, select_start
+from mmdet_rank.engine.wrapped import unwrapped
 from mmdet_rank.evaluation.thresholds import report_thresholds
 from mmdet_rank.files import load_json, write_json, written_whole
 

@@ -11,6 +11,8 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdet_rank.ops.ranking import wide_dtype
+
 from .levels import flat_anchor_problem
 from .rank_atss_head import RankATSSHead
 
@@ -25,8 +27,8 @@ class RankPAAHead(RankATSSHead, PAAHead):
     Positives are found as in `PAAHead`: candidates are scored by Focal Loss and GIoU Loss, which
     train nothing here, and a mixture of two Gaussians splits the scores. Score voting is kept.
 
-    The mixture is fitted in float64 to scores that begin at 0: in float32 it fails where scores
-    are above 10 and almost alike.
+    The mixture is fitted in float64 (float32 on Apple's GPUs, which have no other) to scores that
+    begin at 0: in float32 it fails where scores are above 10 and almost alike.
 
     Args:
         loss_cls: Config of a ranking loss.
@@ -110,18 +112,19 @@ class RankPAAHead(RankATSSHead, PAAHead):
         """Scores of an image's candidates; see `PAAHead.get_pos_loss`.
 
         Returns:
-            (n,) in float64, shifted so that the least is 0: the split does not depend on that,
-            but the digits that the mixture model has do.
+            (n,) in the device's widest float, shifted so that the least is 0: the split does not
+            depend on that, but the digits that the mixture model has do.
         """
         boxes = self.bbox_coder.decode(torch.cat(anchors)[pos_inds], bbox_pred[pos_inds].float())
         targets, labels = bbox_target[pos_inds], label[pos_inds]
+        dtype = wide_dtype(boxes.device)
         if not len(pos_inds):
-            return (boxes.new_zeros(0, dtype=torch.float64),)
+            return (boxes.new_zeros(0, dtype=dtype),)
         by_class = self.score_cls(
             cls_score[pos_inds].float(), labels, reduction_override="none"
         ).sum(dim=1)
         by_box = self.score_bbox(boxes, targets, reduction_override="none")
-        scores = (by_class + by_box).double().nan_to_num(nan=GREATEST_SCORE)
+        scores = (by_class + by_box).to(dtype).nan_to_num(nan=GREATEST_SCORE)
         return ((scores - scores.min()).clamp(max=GREATEST_SCORE),)
 
     @torch.no_grad()
@@ -137,7 +140,7 @@ class RankPAAHead(RankATSSHead, PAAHead):
                 "installed; run: pip install scikit-learn"
             )
         with warnings.catch_warnings():
-            # Scores that are all alike, and mixtures that are not quite settled, are no news.
+            # Scores that are all alike, and mixtures that have not settled, are common here.
             warnings.filterwarnings("ignore", module="sklearn")
             return PAAHead.paa_reassign(self, *args)
 

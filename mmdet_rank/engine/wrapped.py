@@ -1,4 +1,4 @@
-"""Small helpers around MMEngine's Runner."""
+"""The model in the wrapper that training on several processes puts around it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from torch import nn
 
 
 def unwrapped(runner: Runner) -> nn.Module:
-    """Return the model of a runner without its wrapper for several processes."""
+    """Model of a runner, without its wrapper for several processes."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
