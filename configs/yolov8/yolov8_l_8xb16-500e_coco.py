@@ -1,7 +1,9 @@
-_base_ = './yolov8_n_8xb16-500e_coco.py'
+_base_ = [
+    '../_base_/models/yolov8_l.py',
+    '../_base_/datasets/coco-detection_mosaic-640.py',
+    '../_base_/schedules/yolov8_500e.py',
+    'mmdet::_base_/default_runtime.py',
+    '../_base_/rank_runtime.py',
+]
 
-model = dict(
-    backbone=dict(deepen_factor=1.0, widen_factor=1.0, last_stage_out_channels=512),
-    neck=dict(in_channels=[256, 512, 512], num_csp_blocks=3),
-    bbox_head=dict(in_channels=[256, 512, 512]),
-)
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))

@@ -1,7 +1,9 @@
-_base_ = './yolov8_n_8xb16-500e_coco.py'
+_base_ = [
+    '../_base_/models/yolov8_m.py',
+    '../_base_/datasets/coco-detection_mosaic-640.py',
+    '../_base_/schedules/yolov8_500e.py',
+    'mmdet::_base_/default_runtime.py',
+    '../_base_/rank_runtime.py',
+]
 
-model = dict(
-    backbone=dict(deepen_factor=0.67, widen_factor=0.75, last_stage_out_channels=768),
-    neck=dict(in_channels=[192, 384, 576], num_csp_blocks=2),
-    bbox_head=dict(in_channels=[192, 384, 576]),
-)
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))

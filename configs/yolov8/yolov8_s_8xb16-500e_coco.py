@@ -1,7 +1,9 @@
-_base_ = './yolov8_n_8xb16-500e_coco.py'
+_base_ = [
+    '../_base_/models/yolov8_s.py',
+    '../_base_/datasets/coco-detection_mosaic-640.py',
+    '../_base_/schedules/yolov8_500e.py',
+    'mmdet::_base_/default_runtime.py',
+    '../_base_/rank_runtime.py',
+]
 
-model = dict(
-    backbone=dict(deepen_factor=0.33, widen_factor=0.5, last_stage_out_channels=1024),
-    neck=dict(in_channels=[128, 256, 512], num_csp_blocks=1),
-    bbox_head=dict(in_channels=[128, 256, 512]),
-)
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))

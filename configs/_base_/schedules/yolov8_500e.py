@@ -36,6 +36,13 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1.0, end_factor=0.01, begin=0, end=500, by_epoch=True),
 ]
 
+ema_hook = dict(
+    type='EMAHook',
+    ema_type='ExpMomentumEMA',
+    momentum=0.0001,
+    update_buffers=True,
+    priority=49,
+)
 custom_hooks = [
     # This hook switches before epoch max_epochs - num_last_epochs, counted from 1: ten are left.
     dict(
@@ -44,12 +51,6 @@ custom_hooks = [
         skip_type_keys=('Mosaic', 'RandomAffine'),
         priority=48,
     ),
-    dict(
-        type='EMAHook',
-        ema_type='ExpMomentumEMA',
-        momentum=0.0001,
-        update_buffers=True,
-        priority=49,
-    ),
+    ema_hook,
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=128)

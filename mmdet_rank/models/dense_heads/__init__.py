@@ -14,6 +14,8 @@ from .rank_yolact_head import RankYOLACTHead
 from .rank_yolact_protonet import RankYOLACTProtonet
 from .rank_yolov8_head import RankYOLOv8Head
 from .yolov8_head import YOLOv8Head
+from .yolov8_protonet import RankYOLOv8Protonet, YOLOv8Protonet
+from .yolov8_seg_head import RankYOLOv8SegHead, YOLOv8SegHead
 
 __all__ = [
     "RankATSSHead",
@@ -29,5 +31,9 @@ __all__ = [
     "RankYOLACTHead",
     "RankYOLACTProtonet",
     "RankYOLOv8Head",
+    "RankYOLOv8Protonet",
+    "RankYOLOv8SegHead",
     "YOLOv8Head",
+    "YOLOv8Protonet",
+    "YOLOv8SegHead",
 ]

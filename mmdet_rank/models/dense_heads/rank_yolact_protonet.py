@@ -53,6 +53,9 @@ class RankYOLACTProtonet(YOLACTProtonet):
         ValueError: If an option of what is gone is given, or if ``loss_mask`` is no loss on masks.
     """
 
+    #: The box head that the positives come from, for messages.
+    box_head = "RankYOLACTHead"
+
     def __init__(
         self,
         *args,
@@ -100,8 +103,8 @@ class RankYOLACTProtonet(YOLACTProtonet):
         """
         if not isinstance(positive_infos, RankedPositives):
             raise TypeError(
-                "Expected the positives of a RankYOLACTHead in RankYOLACTProtonet, but got "
-                f"{type(positive_infos).__name__}; set bbox_head.type to RankYOLACTHead."
+                f"Expected the positives of a {self.box_head} in {type(self).__name__}, but got "
+                f"{type(positive_infos).__name__}; set bbox_head.type to {self.box_head}."
             )
         chosen = RankedPositives(map(self._choose, positive_infos), positive_infos.ranked)
         return super().loss(x, batch_data_samples, positive_infos=chosen, **kwargs)

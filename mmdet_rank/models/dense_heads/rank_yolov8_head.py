@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from mmdet.registry import MODELS
-from mmengine.structures import InstanceData
-from torch import Tensor
 
-from mmdet_rank.criteria import RankingProblem
+from mmdet_rank.criteria import RankedLosses, RankingProblem
 from mmdet_rank.models.ranking_head import RankingHead
 
 from .points import decoded_problem
@@ -31,19 +29,17 @@ class RankYOLOv8Head(RankingHead, YOLOv8Head):
         **kwargs: As for `YOLOv8Head`.
     """
 
-    def loss_by_feat(
-        self,
-        cls_scores: list[Tensor],
-        bbox_preds: list[Tensor],
-        bbox_dists: list[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict],
-        batch_gt_instances_ignore: list[InstanceData] | None = None,
-    ) -> dict[str, Tensor]:
-        """Losses of all levels and images at once; see `YOLOv8Head.loss_by_feat`."""
-        outputs = self.dense_outputs(cls_scores, bbox_preds, bbox_dists)
-        targets = self.assign(outputs, batch_gt_instances)
-        return self.ranked_losses(self.problem(outputs, targets), outputs, targets)
+    def dense_losses(self, outputs: DenseOutputs, targets: AlignedTargets) -> RankedLosses:
+        """Losses of all priors: those of the criterion, and ``loss_dfl`` beside the box loss."""
+        losses = self.criterion(self.problem(outputs, targets))
+        positive = targets.labels < self.num_classes
+        errors = self.loss_dfl(
+            outputs.dists[positive].reshape(-1, self.reg_max),
+            self.distance_targets(outputs, targets)[positive].reshape(-1),
+            reduction_override="none",
+        )
+        losses["loss_dfl"] = losses.box_loss_beside(errors.reshape(-1, 4).sum(dim=1))
+        return losses
 
     def problem(self, outputs: DenseOutputs, targets: AlignedTargets) -> RankingProblem:
         """The ranking problem of all priors, image by image."""
@@ -56,17 +52,3 @@ class RankYOLOv8Head(RankingHead, YOLOv8Head):
             points.reshape(-1, 2),
             outputs.distances,
         )
-
-    def ranked_losses(
-        self, problem: RankingProblem, outputs: DenseOutputs, targets: AlignedTargets
-    ) -> dict[str, Tensor]:
-        """Losses of the criterion, and ``loss_dfl`` beside the box loss."""
-        losses = self.criterion(problem)
-        positive = targets.labels < self.num_classes
-        errors = self.loss_dfl(
-            outputs.dists[positive].reshape(-1, self.reg_max),
-            self.distance_targets(outputs, targets)[positive].reshape(-1),
-            reduction_override="none",
-        )
-        losses["loss_dfl"] = losses.box_loss_beside(errors.reshape(-1, 4).sum(dim=1))
-        return losses

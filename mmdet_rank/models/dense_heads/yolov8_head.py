@@ -156,9 +156,12 @@ class YOLOv8Head(BaseDenseHead):
             ``loss_cls``, ``loss_bbox``, ``loss_dfl``.
         """
         outputs = self.dense_outputs(cls_scores, bbox_preds, bbox_dists)
-        targets = self.assign(outputs, batch_gt_instances)
+        return self.dense_losses(outputs, self.assign(outputs, batch_gt_instances))
+
+    def dense_losses(self, outputs: DenseOutputs, targets: AlignedTargets) -> dict[str, Tensor]:
+        """Losses of all priors; see `loss_by_feat`."""
         total = reduce_mean(targets.scores.sum()).clamp(min=1.0)
-        number = len(batch_gt_instances) * world_size()
+        number = len(targets.labels) * world_size()
         positive = targets.labels < self.num_classes
         weights = targets.scores[positive]
         loss_cls = self.loss_cls(
@@ -279,10 +282,25 @@ class YOLOv8Head(BaseDenseHead):
         img_meta: dict | None = None,
     ) -> InstanceData:
         results = super()._bbox_post_process(results, cfg, rescale, with_nms, img_meta)
-        height, width = img_meta["ori_shape" if rescale else "img_shape"][:2]
+        height, width = img_meta["ori_shape"][:2] if rescale else content_shape(img_meta)
         limits = results.bboxes.new_tensor([width, height, width, height])
         results.bboxes = results.bboxes.clamp(min=0).minimum(limits)
         return results
+
+
+def content_shape(img_meta: dict) -> tuple[int, int]:
+    """Height and width of the picture as the network sees it, without the padding around it.
+
+    Example:
+        >>> letterboxed = dict(ori_shape=(300, 400), scale_factor=(1.6, 1.6), img_shape=(640, 640))
+        >>> content_shape(letterboxed)
+        (480, 640)
+    """
+    shape = tuple(img_meta["img_shape"][:2])
+    if img_meta.get("scale_factor") is None:
+        return shape
+    own = zip(shape, img_meta["ori_shape"], reversed(img_meta["scale_factor"][:2]), strict=False)
+    return tuple(min(size, max(round(original * scale), 1)) for size, original, scale in own)
 
 
 def aligned_scores(result: AssignResult, num_gts: int) -> Tensor:
