@@ -1,0 +1,20 @@
+_base_ = './yolov8_x_1xb16-100e_road-detection.py'
+
+model = dict(
+    bbox_head=dict(
+        type='WithClassDistances',
+        head='YOLOv8Head',
+        loss_cls=dict(
+            _delete_=True,
+            type='REGLoss',
+            use_sigmoid=True,
+            class_counts='auto',
+            per_class=True,
+            alpha_on='positives',
+            beta=0.05,
+            delta=64.0,
+            near=True,
+        ),
+    )
+)
+custom_hooks = [dict(type='ClassCountsHook'), *{{_base_.custom_hooks}}]
