@@ -1,6 +1,6 @@
 """Writes the runs on the digits into the tables of ``docs/experiments.md`` and ``README.md``.
 
-The runs are the JSON files of ``compare_detectors.py`` and ``ablation_grid.py`` in
+The runs are the JSON files of ``compare_detectors.py`` and ``run_grid.py`` in
 ``benchmarks/results/``; no figure in these tables is typed by hand.
 
 Example:
@@ -13,7 +13,6 @@ import json
 import sys
 from pathlib import Path
 
-from ablation_grid import BALANCES, WEIGHTS
 from runs import FIGURES, IOU_TYPES, ROOT, spread
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -138,14 +137,15 @@ def samplers_table(rows: dict[str, list[dict]]) -> str:
 
 def grid_tables(cells: dict[str, list[dict]]) -> str:
     """Thesis Table 8.1: instance weight x balance, one table per figure, of the cells there are."""
-    weights = [weight for weight in WEIGHTS if any(c.startswith(f"{weight}_") for c in cells)]
-    balances = [balance for balance in BALANCES if any(c.endswith(f"_{balance}") for c in cells)]
+    split = [name.split(" x ") for name in cells]
+    weights = list(dict.fromkeys(weight for weight, _ in split))
+    balances = list(dict.fromkeys(balance for _, balance in split))
     header = [BALANCE_NAMES.get(balance, f"constant {balance}") for balance in balances]
     tables = []
     for figure in GRID_FIGURES:
         rows = []
         for weight in weights:
-            of_weight = [cells[f"{weight}_{balance}"] for balance in balances]
+            of_weight = [cells[f"{weight} x {balance}"] for balance in balances]
             values = [figures(runs, "boxes", (figure,))[0] for runs in of_weight]
             rows.append([WEIGHT_NAMES.get(weight, weight), *values])
         tables.append(markdown([f"{figure}: instance weight", *header], rows))

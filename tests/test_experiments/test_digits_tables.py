@@ -44,9 +44,9 @@ def test_rows_name_detector_loss_and_spread(experiments):
 
 def test_grid_has_a_table_for_each_figure(experiments):
     cells = {
-        f"{weight}_{balance}": runs(index / 10 + place / 100)
-        for index, weight in enumerate(experiments.WEIGHTS)
-        for place, balance in enumerate(experiments.BALANCES)
+        f"{weight} x {balance}": runs(index / 10 + place / 100)
+        for index, weight in enumerate(("none", "centerness"))
+        for place, balance in enumerate(("1", "2", "3", "value", "magnitude"))
     }
     first = experiments.grid_tables(cells).split("\n\n")[0].splitlines()
     assert first[0].startswith("| AP: instance weight | constant 1 | ")
@@ -54,7 +54,7 @@ def test_grid_has_a_table_for_each_figure(experiments):
 
 
 def test_part_of_a_grid_has_its_own_rows_and_columns(experiments):
-    cells = {"score_1": runs(0.1), "score_value": runs(0.2)}
+    cells = {"score x 1": runs(0.1), "score x value": runs(0.2)}
     first = experiments.grid_tables(cells).split("\n\n")[0].splitlines()
     assert first[0] == "| AP: instance weight | constant 1 | by value |"
     assert first[2:] == ["| score | 10.0 | 20.0 |"]

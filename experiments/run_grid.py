@@ -1,0 +1,179 @@
+"""Train and evaluate a table of the thesis, on the digits or with a config of one's own.
+
+Finished runs are not repeated, and one that was broken off goes on, so that cells may be trained
+one by one and at the same time; the last call puts them together.
+
+Examples:
+    python experiments/run_grid.py --list
+    python experiments/run_grid.py P.1 --seeds 0 1 2 --epochs 1 --out benchmarks/results/P.1.json
+    python experiments/run_grid.py 4.2 --data data/digits20 --cells OFB --seeds 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from grids import GRIDS, Grid
+from runs import FIGURES, ROOT, keep_settings, run_once, spread
+
+from mmdet_rank.cli.errors import UserError, run_tool
+from mmdet_rank.files import write_json
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; return the exit code."""
+    return run_tool(lambda: run_grid(make_parser().parse_args(argv)))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("grid", nargs="?", choices=GRIDS, help="number of the thesis's table")
+    parser.add_argument("--list", action="store_true", help="list the tables and their cells")
+    parser.add_argument("--cells", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, help="budget; default: that of the configs")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="of another detector for all cells, in tables whose cells differ by options alone "
+        "(default: those of the table, on the digits)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of tools/make_digits.py (default: data/digits/); tables 4.1 to 4.4 are about "
+        "classes of unequal numbers, made by its --imbalance 20",
+    )
+    parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "grids")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures of every run")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], help="options for all runs, as for tools/train.py"
+    )
+    return parser
+
+
+def run_grid(args: argparse.Namespace) -> None:
+    """Train and evaluate every cell with every seed, and print the table.
+
+    Raises:
+        UserError: There is no such cell, the work folder has runs of other settings, or a run
+            failed.
+    """
+    if args.list or args.grid is None:
+        print(describe())
+        return
+    grid = GRIDS[args.grid]
+    names = args.cells or list(grid.cells)
+    unknown = [name for name in names if name not in grid.cells]
+    if unknown:
+        raise UserError(
+            f"Expected cells of table {args.grid}, {list(grid.cells)}, but got {unknown}."
+        )
+    folder = args.work_dir / args.grid
+    if args.config and not args.config.is_file():
+        raise UserError(f"Expected a config file, but {args.config} does not exist.")
+    if args.config and len({cell.config for cell in grid.cells.values()}) > 1:
+        raise UserError(
+            f"Expected no --config with table {args.grid}, which compares configs, but got "
+            f"{args.config}; take a table of options, such as 8.1."
+        )
+    options = [*data_options(args.data), *args.cfg_options]
+    settings = {"epochs": args.epochs, "cfg_options": options}
+    keep_settings(folder, settings | ({"config": args.config.name} if args.config else {}))
+    cells = {}
+    for name in names:
+        cell = grid.cells[name]
+        config = args.config or ROOT / "configs" / "digits" / f"{cell.config}.py"
+        cells[name] = [
+            run_once(
+                config,
+                seed,
+                args.epochs,
+                folder / file_name(name),
+                [*cell.options, *options],
+            )
+            for seed in args.seeds
+        ]
+        if args.out:
+            write_json(args.out, cells)
+    print(table(grid, cells))
+
+
+def data_options(folder: Path | None) -> list[str]:
+    """Config options that put another data set of digits in the place of data/digits/."""
+    if folder is None:
+        return []
+    validation = folder / "annotations" / "instances_val.json"
+    return [
+        *(f"{split}_dataloader.dataset.data_root={folder}/" for split in ("train", "val", "test")),
+        *(f"{split}_evaluator.ann_file={validation}" for split in ("val", "test")),
+    ]
+
+
+def file_name(cell: str) -> str:
+    """Name of a cell's folder.
+
+    Example:
+        >>> file_name("right_skew x balanced, OHPM"), file_name("OFB/R")
+        ('right_skew_x_balanced_OHPM', 'OFB-R')
+    """
+    return cell.replace(", ", "_").replace(" ", "_").replace("/", "-")
+
+
+def describe() -> str:
+    """All tables with their cells."""
+    return "\n".join(
+        f"{number}: {grid.title}\n    {'; '.join(grid.cells)}" for number, grid in GRIDS.items()
+    )
+
+
+def table(grid: Grid, cells: dict[str, Sequence[dict]]) -> str:
+    """Means over the seeds in percent, with the standard deviation of several, as Markdown.
+
+    A table of two dimensions has one block per figure; others have a row per cell.
+
+    Args:
+        grid: the table.
+        cells: runs by name of the cell.
+    """
+    split = [name.split(" x ") for name in cells]
+    if all(len(parts) == 2 for parts in split):
+        rows = list(dict.fromkeys(row for row, _ in split))
+        columns = list(dict.fromkeys(column for _, column in split))
+        blocks = [
+            markdown(
+                [figure, *columns],
+                [
+                    [row, *(_cell(cells.get(f"{row} x {column}"), figure) for column in columns)]
+                    for row in rows
+                ],
+            )
+            for figure in (*FIGURES, "correlation")
+        ]
+        return "\n\n".join([grid.title, *blocks])
+    figures = (*FIGURES, "correlation")
+    lines = [[name, *(_cell(runs, figure) for figure in figures)] for name, runs in cells.items()]
+    return f"{grid.title}\n\n" + markdown(["", *FIGURES, "rank corr."], lines)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(runs: Sequence[dict] | None, figure: str) -> str:
+    if not runs:
+        return "-"
+    return spread([run["boxes"][figure] for run in runs], 100, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

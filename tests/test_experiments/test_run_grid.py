@@ -1,0 +1,128 @@
+"""experiments/run_grid.py: cells that build, two of them end to end, tables, mistakes."""
+
+import argparse
+import copy
+import functools
+import json
+from pathlib import Path
+
+import grids
+import pytest
+import run_grid
+from mmdet.registry import MODELS
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+
+from configs import load_config
+
+ROOT = Path(__file__).parents[2]
+cached_config = functools.cache(load_config)
+
+
+def load_cell(cell):
+    """The config of a cell with its options."""
+    config = copy.deepcopy(cached_config(f"digits/{cell.config}.py"))
+    config.merge_from_dict(parsed(cell.options))
+    return config
+
+
+def parsed(options):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--options", nargs="+", action=DictAction, default={})
+    return parser.parse_args(["--options", *options]).options if options else {}
+
+
+@pytest.mark.parametrize("number", grids.GRIDS)
+def test_every_cell_is_a_model(number):
+    init_default_scope("mmdet")
+    seen = set()
+    for name, cell in grids.GRIDS[number].cells.items():
+        config = load_cell(cell)
+        key = json.dumps(config.model.to_dict(), sort_keys=True, default=str)
+        assert key not in seen, name
+        seen.add(key)
+        if len(seen) % 4 != 1:
+            continue  # all differ, and a few of each table are built
+        head = config.model.bbox_head if "bbox_head" in config.model else config.model.roi_head
+        train_cfg = config.model.train_cfg
+        MODELS.build(head | dict(train_cfg=train_cfg.get("rcnn", train_cfg), test_cfg=None))
+
+
+def test_options_reach_the_criterion():
+    def criterion(number, name):
+        config = load_cell(grids.GRIDS[number].cells[name])
+        init_default_scope("mmdet")
+        return MODELS.build(
+            config.model.bbox_head | dict(train_cfg=config.model.train_cfg)
+        ).criterion
+
+    assert criterion("N.2", "1.5").delta_loc == 1.5
+    assert criterion("N.2", "None").delta_loc is None
+    assert criterion("N.2", "0").instance_weight == "ranking"
+    assert criterion("P.1", "0.25").loss_cls.delta == 0.25
+    assert criterion("sorting", "ranking alone").loss_cls.sort is False
+    assert criterion("7.2", "15").loss_bbox.loss_weight == 15
+    assert criterion("8.1", "iou x 3").loss_bbox.loss_weight == 3
+
+
+def test_runs_of_cells_and_seeds(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    def run_once(config, seed, epochs, work_dir, options):
+        assert config.is_file()
+        calls.append((config.stem, seed, epochs, work_dir.relative_to(tmp_path), options))
+        return {"boxes": dict.fromkeys(run_grid.FIGURES, 0.25) | {"correlation": 0.5}}
+
+    monkeypatch.setattr(run_grid, "run_once", run_once)
+    arguments = ["4.2", "--seeds", "0", "3", "--epochs", "2", "--work-dir", str(tmp_path),
+                 "--data", "d20", "--out", str(tmp_path / "out.json"),
+                 "--cfg-options", "a=1"]  # fmt: skip
+    assert run_grid.main(arguments) == 0
+    common = [
+        *(f"{split}_dataloader.dataset.data_root=d20/" for split in ("train", "val", "test")),
+        "val_evaluator.ann_file=d20/annotations/instances_val.json",
+        "test_evaluator.ann_file=d20/annotations/instances_val.json",
+        "a=1",
+    ]
+    ofb = "model.train_cfg.rcnn.sampler.type=OnlineForegroundBalancedSampler"
+    stem = "faster-rcnn_r18_fpn_digits"
+    assert calls == [
+        (stem, 0, 2, Path("4.2/random"), common),
+        (stem, 3, 2, Path("4.2/random"), common),
+        (stem, 0, 2, Path("4.2/OFB"), [ofb, *common]),
+        (stem, 3, 2, Path("4.2/OFB"), [ofb, *common]),
+    ]
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert {name: len(runs) for name, runs in figures.items()} == {"random": 2, "OFB": 2}
+    assert "| OFB | 25.0 ± 0.0 | " in capsys.readouterr().out
+    # Runs of other settings are not mixed with these.
+    assert run_grid.main([*arguments[:5], "1", *arguments[6:]]) == 1
+    assert "another --work-dir" in capsys.readouterr().err
+
+
+def test_tables():
+    run = {"AP": 0.3, "AP50": 0.5, "AP75": 0.2, "oLRP": 0.7, "oLRP_Loc": 0.2, "oLRP_FP": 0.1,
+           "oLRP_FN": 0.4, "correlation": None}  # fmt: skip
+    one, other = {"boxes": run}, {"boxes": run | {"AP": 0.4}}
+    text = run_grid.table(grids.GRIDS["8.1"], {"none x 1": [one], "none x value": [one, other]})
+    lines = text.splitlines()
+    assert lines[2:5] == [
+        "| AP | 1 | value |",
+        "| --- | --- | --- |",
+        "| none | 30.0 | 35.0 ± 7.1 |",
+    ]
+    assert lines[-1] == "| none | - | - |"
+    lines = run_grid.table(grids.GRIDS["4.2"], {"OFB": [one]}).splitlines()
+    assert lines[-1] == "| OFB | 30.0 | 50.0 | 20.0 | 70.0 | 20.0 | 10.0 | 40.0 | - |"
+
+
+def test_list_and_mistakes(capsys):
+    assert run_grid.main(["--list"]) == 0
+    assert "4.3: samplers of positives / negatives" in capsys.readouterr().out
+    assert run_grid.main(["P.1", "--cells", "0.3"]) == 1
+    assert "Expected cells of table P.1" in capsys.readouterr().err
+    assert run_grid.main(["P.1", "--config", "nowhere.py"]) == 1
+    assert "nowhere.py does not exist" in capsys.readouterr().err
+    config = ROOT / "configs" / "digits" / "rs-paa_r18_fpn_digits.py"
+    assert run_grid.main(["8.4", "--config", str(config)]) == 1
+    assert "Expected no --config with table 8.4" in capsys.readouterr().err
