@@ -33,9 +33,9 @@ from mmdet.evaluation.metrics import CocoMetric
 from mmengine.logging import MMLogger
 
 import mmdet_rank
-from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.metrics import CocoLRPMetric
 from mmdet_rank.evaluation.report import Evaluation
+from mmdet_rank.files import write_json
 
 HEIGHT, WIDTH = 480, 640
 

@@ -22,11 +22,10 @@ import numpy as np
 from runs import spread
 
 from mmdet_rank.evaluation.coco import evaluate_coco
-from mmdet_rank.evaluation.coco_files import load_json
-from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.lrp import MatchedDetections, lrp_curve
 from mmdet_rank.evaluation.report import format_table
 from mmdet_rank.evaluation.thresholds import midway_threshold
+from mmdet_rank.files import load_json, write_json
 
 CUSTOMARY = 0.5
 RULES = ("LRP-optimal", "F1-optimal", "0.5")

@@ -25,8 +25,7 @@ from runs import IOU_TYPES, commit_of, measure_detections
 
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.evaluation.coco import evaluate_coco
-from mmdet_rank.evaluation.coco_files import load_json
-from mmdet_rank.evaluation.files import write_json
+from mmdet_rank.files import load_json, write_json
 from mmdet_rank.visualization.training_curve import read_scalars
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as mask_utils
 
 from . import fields
 from .boxes import looks_like_corners, looks_like_fractions, visible_area
 from .found import ADVICE, CocoAnnotations
-from .run_lengths import check_run_lengths
+from .run_lengths import as_run_lengths, check_run_lengths
 from .segmentations import MaskFault, all_polygons_sound, mask_refusal, sound_polygons
 
 __all__ = ["ObjectsCheck", "check_keypoints"]
@@ -47,6 +48,7 @@ class ObjectsCheck:
         self._areas()
         if "segm" in self.iou_types:
             self._masks(image)
+            self._mask_areas(image)
         if "keypoints" in self.iou_types:
             self._keypoints()
         if boxes is not None:
@@ -111,10 +113,16 @@ class ObjectsCheck:
         for key in ("iscrowd", "ignore"):
             if key == "ignore" and not any(key in entry for entry in self.entries):
                 continue
-            values = [entry.get(key, 0) for entry in self.entries]
-            values, mended = fields.flags(values, key, self.where)
+            given = [entry.get(key, 0) for entry in self.entries]
+            values, mended = fields.flags(given, key, self.where)
             for entry, value in zip(self.entries, values, strict=True):
                 entry[key] = value
+            if mended and not self.training:
+                first = next(i for i, e in enumerate(given) if not isinstance(e, (int, float)))
+                raise ValueError(
+                    f"Expected 0 or 1 as {key} in {self.where(first)}, but got "
+                    f"{fields.describe(given[first])}; write 0 or 1."
+                )
             if mended:
                 self.found.mended[f"Read {key} written as text or null as a number"] = mended
             if key == "ignore" and self.training:
@@ -204,6 +212,14 @@ class ObjectsCheck:
             skip=image < 0,
         )
         self._without_mask(useless)
+
+    def _mask_areas(self, image: NDArray[np.int64]) -> None:
+        """Give objects without an area that of their mask."""
+        for index, entry in enumerate(self.entries):
+            if "area" not in entry and entry.get("segmentation") and image[index] >= 0:
+                width, height = map(int, self.sizes[image[index]])
+                mask = as_run_lengths(entry["segmentation"], height, width)
+                entry["area"] = float(mask_utils.area(mask))
 
     def _without_mask(self, useless: NDArray[np.bool_]) -> None:
         """Mark objects without a mask as crowds, which training looks away from."""

@@ -27,7 +27,7 @@ from mmdet_rank.cli.checkpoints import read_checkpoint
 from mmdet_rank.cli.config import load_config
 from mmdet_rank.cli.errors import UserError, explained, refused_input
 from mmdet_rank.convert import Conversion, convert_state_dict
-from mmdet_rank.evaluation.files import written_whole
+from mmdet_rank.files import written_whole
 from mmdet_rank.version import __version__
 
 

@@ -27,9 +27,9 @@ from mmdet_rank.cli.progress import run_quietly, run_training
 from mmdet_rank.datasets.digits.build import build_digits
 from mmdet_rank.datasets.digits.metainfo import CLASSES
 from mmdet_rank.datasets.digits.options import DigitsOptions
-from mmdet_rank.evaluation.files import write_json, written_whole
 from mmdet_rank.evaluation.report import format_table, percent
 from mmdet_rank.evaluation.thresholds import report_thresholds
+from mmdet_rank.files import write_json, written_whole
 from mmdet_rank.visualization.detection_pictures import (
     draw_detections,
     draw_sheet,

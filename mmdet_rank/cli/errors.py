@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,10 @@ def run_tool(main: Callable[[], int | None]) -> int:
         UserError, or 130 after Ctrl-C. Other exceptions are faults of a program, not of its user,
         and pass.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # Names that a terminal cannot show are replaced: they must not end a program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0
     except (Interrupted, KeyboardInterrupt) as error:

@@ -11,8 +11,6 @@ from tqdm import tqdm
 
 from mmdet_rank.cli.errors import UserError, refused_input
 from mmdet_rank.evaluation.coco import evaluate_coco
-from mmdet_rank.evaluation.coco_files import load_json
-from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
 from mmdet_rank.evaluation.panoptic import evaluate_panoptic
 from mmdet_rank.evaluation.report import (
@@ -23,6 +21,7 @@ from mmdet_rank.evaluation.report import (
     tau_table,
 )
 from mmdet_rank.evaluation.thresholds import report_thresholds
+from mmdet_rank.files import load_json, write_json
 
 
 def evaluate_files(args: argparse.Namespace) -> None:
@@ -51,6 +50,10 @@ def evaluate_files(args: argparse.Namespace) -> None:
         if args.out is not None:
             write_json(args.out, report)
             _say_written([args.out])
+        if args.plots is not None:
+            _say_written(save_plots(args.plots, report, evaluation, args.results.stem))
+        for note in evaluation.notes if evaluation is not None else []:
+            print(f"warning: {note}", file=sys.stderr)
         if not args.quiet:
             print(class_table(report), end="\n\n")
         print(summary_table(report))
@@ -63,8 +66,6 @@ def evaluate_files(args: argparse.Namespace) -> None:
                 "may be better still.",
                 file=sys.stderr,
             )
-        if args.plots is not None:
-            _say_written(save_plots(args.plots, report, evaluation, args.results.stem))
 
 
 def compare(paths: list[Path], plots: Path | None) -> None:
@@ -74,22 +75,27 @@ def compare(paths: list[Path], plots: Path | None) -> None:
         report = load_json(path)
         if not isinstance(report, dict) or "per_class" not in report:
             raise ValueError(
-                f"Expected an LRP report in {path} but got something else; write one with --out."
+                f"Expected an LRP report in {path}, but got something else; write one with --out."
             )
         # Reports of the same name in different folders are told apart by the whole path.
         same_name = [other.stem for other in paths].count(path.stem) > 1
         reports[str(path) if same_name else path.stem] = report
-    print(comparison_table(reports))
+    table = comparison_table(reports)
     if plots is not None:
         from mmdet_rank.visualization.lrp_plots import save_comparison
 
         _say_written(save_comparison(plots, reports))
+    print(table)
 
 
 def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
     """Evaluate as the command line says; return the report, and the matches unless panoptic."""
     progress = None if args.quiet else functools.partial(tqdm, desc="matching", file=sys.stderr)
-    ground_truth, results = load_json(args.annotations), load_json(args.results)
+    bar = functools.partial(tqdm, delay=5, file=sys.stderr, leave=False)
+    ground_truth, results = (
+        load_json(path, progress=functools.partial(bar, desc=f"reading {path.name}"))
+        for path in (args.annotations, args.results)
+    )
     names = str(args.annotations), str(args.results)
     if args.dataset == "panoptic":
         report = evaluate_panoptic(
@@ -112,6 +118,7 @@ def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
         args.iou_type,
         tau=args.tau,
         importance=args.importance,
+        max_dets=args.max_dets,
         progress=progress,
         names=names,
     )

@@ -11,13 +11,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmdet_rank.engine.wrapped import unwrapped
-from mmdet_rank.evaluation.coco_files import load_json
 from mmdet_rank.evaluation.thresholds import (
     ScoreThresholds,
     load_thresholds,
     score_floor,
     thresholds_at_floor,
 )
+from mmdet_rank.files import load_json
 
 __all__ = ["LRPThresholdHook", "label_names", "warn_of_thresholds"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,14 +13,19 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from .coco_files import IOU_TYPES, check_annotations, check_results
+from mmdet_rank.annotations import IOU_TYPES, check_coco, check_results
+
 from .lrp import EQUAL_IMPORTANCE, MatchedDetections, check_importance, check_taus
 from .report import Evaluation
 
 __all__ = [
+    "DEFAULT_MAX_DETS",
     "ImageFields",
+    "average_figures",
+    "check_max_dets",
     "collect_matches",
     "evaluate_coco",
+    "limit_notes",
     "matches_by_name",
     "merge_matches",
 ]
@@ -34,6 +40,8 @@ class ImageFields(NamedTuple):
     gt_ignore: str
 
 
+# As pycocotools has them.
+DEFAULT_MAX_DETS = {"bbox": 100, "segm": 100, "keypoints": 20}
 _FIELDS = ImageFields("dtMatches", "dtIgnore", "dtScores", "gtIgnore")
 
 
@@ -44,6 +52,7 @@ def evaluate_coco(
     *,
     tau: float | Sequence[float] = 0.5,
     importance: Sequence[float] = EQUAL_IMPORTANCE,
+    max_dets: int | None = None,
     progress: Callable[..., Any] | None = None,
     names: tuple[str, str] = ("ground truth", "results"),
 ) -> Evaluation:
@@ -56,44 +65,120 @@ def evaluate_coco(
         tau: localisation quality from which on a match counts, in [0, 1), or several, the first of
             which is that of thresholds and categories.
         importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
+        max_dets: how many detections of an image and category count, those of the highest scores,
+            for all figures; 100, and 20 for keypoints, as pycocotools has it, by default.
         progress: makes a progress bar, as ``tqdm.tqdm`` does: called as ``progress(total=N)``, and
             ``update(1)`` of what it returns after each of the N steps.
         names: what to call the two files in messages.
 
+    Returns:
+        The evaluation. Its ``notes`` say what is not as it should be in the files, and whether
+        ``max_dets`` binds.
+
     Raises:
-        ValueError: when a file is not what it should be; see ``coco_files``.
+        ValueError: when a file is not what it should be; see ``mmdet_rank.annotations``.
     """
     if iou_type not in IOU_TYPES:
-        raise ValueError(f"Expected the IoU type to be one of {IOU_TYPES} but got {iou_type!r}.")
+        raise ValueError(f"Expected the IoU type to be one of {IOU_TYPES}, but got {iou_type!r}.")
+    if max_dets is None:
+        max_dets = DEFAULT_MAX_DETS[iou_type]
+    check_max_dets(max_dets)
     check_taus(tau)
     check_importance(importance)
-    ground_truth = check_annotations(ground_truth, iou_type, names[0])
-    results = check_results(results, ground_truth, iou_type, names[1])
+    found = check_coco(ground_truth, names[0], use="evaluation", iou_types=(iou_type,))
+    ground_truth = found.dataset
+    checked = check_results(results, ground_truth, iou_type, names[1])
+    results = checked.detections
     if iou_type == "keypoints":
         _check_keypoint_numbers(ground_truth, results)
+    notes = [f"{names[0]}: {problem}" for problem in found.problems]
+    notes += [f"{names[1]}: {hint}" for hint in checked.hints]
+    notes += limit_notes(ground_truth["annotations"], results, max_dets)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its timings
         coco_gt = COCO()
         coco_gt.dataset = ground_truth
         coco_gt.createIndex()
         coco_eval = _WatchedCOCOeval(coco_gt, coco_gt.loadRes(results), iou_type)
+        coco_eval.params.maxDets = [max_dets]
         with coco_eval.watched(progress):
             coco_eval.evaluate()
         coco_eval.accumulate()
-        coco_eval.summarize()
     category_names = {c["id"]: c["name"] for c in ground_truth["categories"]}
-    stats = coco_eval.stats
-    figures = dict(zip(("AP", "AP50", "AP75"), stats[:3], strict=True))
-    figures["AR"] = stats[5] if iou_type == "keypoints" else stats[8]
-    return Evaluation.gather(
+    evaluation = Evaluation.gather(
         lambda value: matches_by_name(collect_matches(coco_eval, value), category_names),
-        {key: float(v) if v > -1 else float("nan") for key, v in figures.items()},
+        average_figures(coco_eval),
         tau=tau,
         importance=importance,
     )
+    evaluation.notes = notes
+    return evaluation
+
+
+def average_figures(coco_eval: COCOeval, max_dets: int | None = None) -> dict[str, float]:
+    """Return AP, AP50, AP75 and AR over all sizes, after ``accumulate()``; NaN where undefined.
+
+    pycocotools' own ``summarize`` has AP at 100 detections, whatever the limit of the rest is.
+
+    Args:
+        coco_eval: an evaluation by category.
+        max_dets: one of its limits; the greatest by default.
+    """
+    params = coco_eval.params
+    limit = -1 if max_dets is None else list(params.maxDets).index(max_dets)
+    precision = coco_eval.eval["precision"][:, :, :, 0, limit]
+    recall = coco_eval.eval["recall"][:, :, 0, limit]
+
+    def at(iou: float) -> np.ndarray:
+        row = threshold_index(params.iouThrs, iou)
+        return precision[:0] if row is None else precision[row]
+
+    values = {"AP": precision, "AP50": at(0.5), "AP75": at(0.75), "AR": recall}
+    defined = {name: value[value > -1] for name, value in values.items()}
+    return {n: float(np.mean(v)) if v.size else float("nan") for n, v in defined.items()}
+
+
+def check_max_dets(max_dets: int) -> None:
+    """Raise ValueError unless a limit of detections is a whole number of 1 or more."""
+    if isinstance(max_dets, bool) or not isinstance(max_dets, int) or max_dets < 1:
+        raise ValueError(
+            f"Expected max_dets to be a whole number of 1 or more, but got {max_dets!r}; 100 is "
+            "that of COCO."
+        )
+
+
+def limit_notes(annotations: Sequence[dict], results: Sequence[dict], max_dets: int) -> list[str]:
+    """Tell where a limit of detections per image and category binds.
+
+    Args:
+        annotations: objects of the ground truth, with ``iscrowd``.
+        results: detections.
+        max_dets: the limit.
+
+    Returns:
+        A sentence for objects that cannot be found, and one for detections that do not count; none
+        where the limit does not bind.
+    """
+    notes = []
+    pairs = Counter((a["image_id"], a["category_id"]) for a in annotations if not a["iscrowd"])
+    lost = [number - max_dets for number in pairs.values() if number > max_dets]
+    if lost:
+        notes.append(
+            f"The limit of {max_dets} detections per image and category binds: {sum(lost)} objects "
+            f"in {len(lost)} image(s) with more objects than that cannot be found; raise it "
+            "(--max-dets, or max_dets of the metric)."
+        )
+    pairs = Counter((d["image_id"], d["category_id"]) for d in results)
+    cut = [number - max_dets for number in pairs.values() if number > max_dets]
+    if cut:
+        notes.append(
+            f"{sum(cut)} detections beyond the {max_dets} of the highest scores per image and "
+            "category do not count, in any figure."
+        )
+    return notes
 
 
 def collect_matches(
-    coco_eval: COCOeval, tau: float = 0.5
+    coco_eval: COCOeval, tau: float = 0.5, max_dets: int | None = None
 ) -> dict[str, dict[Any, MatchedDetections]]:
     """Collect the matched detections of an evaluation that pycocotools has run.
 
@@ -104,10 +189,12 @@ def collect_matches(
         coco_eval: an evaluation by category after ``evaluate()``; of pycocotools, or of
             MMDetection's subclass that evaluates in several processes.
         tau: localisation quality from which on a match counts.
+        max_dets: how many detections of an image and category count; the greatest ``maxDets`` of
+            the evaluation by default.
 
     Returns:
-        By name of the size range (``all``, ``small``, ...) and category id. Detections beyond the
-        greatest ``maxDets`` of an image are not among them.
+        By name of the size range (``all``, ``small``, ...) and category id. Detections beyond
+        ``max_dets`` of an image are not among them.
     """
     params = coco_eval.params
     images, accumulated = coco_eval.evalImgs, coco_eval.eval
@@ -119,6 +206,8 @@ def collect_matches(
         tau_images, tau_index = _match_at(coco_eval, tau), 0
     else:
         tau_images = images
+    if max_dets is not None and max_dets < params.maxDets[-1]:
+        tau_images = [_within(image, max_dets) for image in tau_images]
     coco_eval.evalImgs, coco_eval.eval = images, accumulated
 
     def quality(image: dict, row: int, gt_id: float) -> float:
@@ -230,6 +319,17 @@ def grouped(images: Sequence[dict | None], size: int) -> Iterator[list[dict]]:
         yield [image for image in images[start : start + size] if image is not None]
 
 
+def _within(image: dict | None, max_dets: int) -> dict | None:
+    """What an evaluation found in an image, with the first detections alone.
+
+    Matching goes by descending score, so those beyond have no part in the matches of these.
+    """
+    if image is None or len(image[_FIELDS.dt_scores]) <= max_dets:
+        return image
+    rows = {key: image[key][:, :max_dets] for key in (_FIELDS.dt_matches, _FIELDS.dt_ignore)}
+    return {**image, **rows, _FIELDS.dt_scores: image[_FIELDS.dt_scores][:max_dets]}
+
+
 def _match_at(coco_eval: COCOeval, tau: float) -> list[dict | None]:
     """Let pycocotools match at one more threshold, laid out as its own ``evalImgs``."""
     params = coco_eval.params
@@ -253,7 +353,7 @@ def _check_keypoint_numbers(ground_truth: dict, results: Sequence[dict]) -> None
         for index, item in enumerate(items):
             if len(item["keypoints"]) != expected:
                 raise ValueError(
-                    f"Expected 17 keypoints (51 numbers) in {what} {index} but got "
+                    f"Expected 17 keypoints (51 numbers) in {what} {index}, but got "
                     f"{len(item['keypoints'])} numbers; the OKS of COCO is defined for its 17 "
                     "keypoints of a person."
                 )

@@ -8,13 +8,23 @@ not all annotated, detections that match nothing are ignored.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .coco import ImageFields, grouped, matches_by_name, merge_matches, threshold_index
-from .coco_files import check_annotations, check_results, describe
+from mmdet_rank.annotations import check_coco, check_results
+from mmdet_rank.annotations.fields import describe, ids, namer
+
+from .coco import (
+    ImageFields,
+    check_max_dets,
+    grouped,
+    matches_by_name,
+    merge_matches,
+    threshold_index,
+)
 from .lrp import EQUAL_IMPORTANCE, MatchedDetections, check_importance, check_taus
 from .report import Evaluation
 
@@ -31,6 +41,9 @@ __all__ = ["FederatedEval", "collect_lvis_matches", "evaluate_lvis", "lvis_figur
 
 _FIELDS = ImageFields("dt_matches", "dt_ignore", "dt_scores", "gt_ignore")
 _IOU_TYPES = ("bbox", "segm")
+# As the lvis package has it.
+DEFAULT_MAX_DETS = 300
+_FREQUENCIES = ("r", "c", "f")
 
 
 class FederatedEval(LVISEval):
@@ -86,13 +99,15 @@ def evaluate_lvis(
     *,
     tau: float | Sequence[float] = 0.5,
     importance: Sequence[float] = EQUAL_IMPORTANCE,
+    max_dets: int | None = None,
     progress: Callable[..., Any] | None = None,
     names: tuple[str, str] = ("ground truth", "results"),
 ) -> Evaluation:
     """Evaluate LVIS results; arguments and result as in ``coco.evaluate_coco``.
 
-    The 300 highest-scoring detections of an image count. The figures have ``APr``, ``APc`` and
-    ``APf`` beside: AP over rare, common and frequent categories.
+    The ``max_dets`` highest-scoring detections of an image count, of all categories together, 300
+    by default. The figures have ``APr``, ``APc`` and ``APf`` beside: AP over rare, common and
+    frequent categories.
 
     Raises:
         ValueError: when a file is not what it should be.
@@ -103,12 +118,20 @@ def evaluate_lvis(
         )
     check_taus(tau)
     check_importance(importance)
-    ground_truth = check_annotations(ground_truth, iou_type, names[0])
+    max_dets = DEFAULT_MAX_DETS if max_dets is None else max_dets
+    check_max_dets(max_dets)
+    found = check_coco(ground_truth, names[0], use="evaluation", iou_types=(iou_type,))
+    ground_truth = found.dataset
     _check_federated(ground_truth, names[0])
-    results = check_results(results, ground_truth, iou_type, names[1])
+    checked = check_results(results, ground_truth, iou_type, names[1])
+    notes = [f"{names[0]}: {problem}" for problem in found.problems]
+    notes += [f"{names[1]}: {hint}" for hint in checked.hints]
+    notes += _limit_notes(ground_truth["annotations"], max_dets)
     lvis_gt = _InMemory(ground_truth)
-    evaluation = FederatedEval(lvis_gt, LVISResults(lvis_gt, results), iou_type)
+    lvis_dt = LVISResults(lvis_gt, checked.detections, max_dets=max_dets)
+    evaluation = FederatedEval(lvis_gt, lvis_dt, iou_type)
     params = evaluation.params
+    params.max_dets = max_dets
     if progress is None:
         evaluation.evaluate()
     else:
@@ -119,12 +142,14 @@ def evaluate_lvis(
     evaluation.accumulate()
     evaluation.summarize()
     category_names = {c["id"]: c["name"] for c in ground_truth["categories"]}
-    return Evaluation.gather(
+    gathered = Evaluation.gather(
         lambda value: matches_by_name(collect_lvis_matches(evaluation, value), category_names),
         lvis_figures(evaluation),
         tau=tau,
         importance=importance,
     )
+    gathered.notes = notes
+    return gathered
 
 
 def lvis_figures(evaluation: LVISEval) -> dict[str, float]:
@@ -184,18 +209,37 @@ def _interpolated_precision(
     return np.append(envelope, 0.0)[first]
 
 
+def _limit_notes(annotations: list[dict], max_dets: int) -> list[str]:
+    """Tell where images have more objects than detections that count."""
+    numbers = Counter(annotation["image_id"] for annotation in annotations)
+    lost = [number - max_dets for number in numbers.values() if number > max_dets]
+    if not lost:
+        return []
+    return [
+        f"The limit of {max_dets} detections per image binds: {sum(lost)} objects in {len(lost)} "
+        "image(s) with more objects than that cannot be found; raise it (--max-dets)."
+    ]
+
+
 def _check_federated(ground_truth: dict, source: str) -> None:
-    for items, what, keys in (
-        (ground_truth["images"], "image", ("neg_category_ids", "not_exhaustive_category_ids")),
-        (ground_truth["categories"], "category", ("frequency",)),
-    ):
-        for index, item in enumerate(items):
-            if any(key not in item for key in keys):
+    """Check what LVIS adds to images and categories."""
+    where = namer("image", source)
+    for index, image in enumerate(ground_truth["images"]):
+        for key in ("neg_category_ids", "not_exhaustive_category_ids"):
+            if not isinstance(image.get(key), list):
                 raise ValueError(
-                    f"Expected {' and '.join(map(repr, keys))} in {what} {index} of {source} but "
-                    f"got {describe(item)}; evaluate ground truth without them with the rules of "
+                    f"Expected a list of category ids as {key} in {where(index)}, but got "
+                    f"{describe(image.get(key))}; evaluate ground truth without it by the rules of "
                     "COCO (--dataset coco)."
                 )
+            image[key] = ids(image[key], key, lambda _, index=index: where(index))
+    for index, category in enumerate(ground_truth["categories"]):
+        if category.get("frequency") not in _FREQUENCIES:
+            raise ValueError(
+                f"Expected one of {_FREQUENCIES} as frequency in category {index} of {source}, but "
+                f"got {describe(category.get('frequency'))}; evaluate ground truth without it by "
+                "the rules of COCO (--dataset coco)."
+            )
 
 
 class _InMemory(LVIS):

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .coco_files import describe, index_by_id
+from mmdet_rank.annotations.panoptic import check_panoptic
+
 from .lrp import lrp_from_counts, mean_defined
 from .quality import panoptic_quality
 from .report import defined
@@ -53,26 +54,24 @@ def evaluate_panoptic(
         ValueError: when a file is not what it should be; the message names the image.
     """
     check_panoptic_tau(tau)
-    categories = _check_panoptic_json(ground_truth, names[0], ("images", "categories"))
-    _check_panoptic_json(results, names[1], ())
-    predictions = {annotation.get("image_id"): annotation for annotation in results["annotations"]}
-    images = {annotation["image_id"] for annotation in ground_truth["annotations"]}
-    if len(predictions) < len(results["annotations"]) or not predictions.keys() <= images:
-        unknown = [image for image in predictions if image not in images]
+    truth = check_panoptic(ground_truth, names[0])
+    predictions = check_panoptic(results, names[1], results=True).images
+    images = truth.images.keys()
+    unknown = [image for image in predictions if image not in images]
+    if unknown:
         raise ValueError(
-            f"Expected one entry for each image of the ground truth in {names[1]} but got "
-            + (f"images that it does not have: {unknown[:5]}" if unknown else "some image twice")
-            + "; check that both files belong together."
+            f"Expected one entry for each image of the ground truth in {names[1]}, but got images "
+            f"that it does not have: {unknown[:5]}; check that both files belong together."
         )
     missing = sorted(map(str, images - predictions.keys()))
     if missing:
         raise ValueError(
-            f"Expected a prediction for every image but {names[1]} has none for {len(missing)} "
+            f"Expected a prediction for every image, but {names[1]} has none for {len(missing)} "
             f"of {len(images)}: {', '.join(missing[:5])}; run the detector on all images."
         )
-    order = {category: index for index, category in enumerate(categories)}
+    order = {category["id"]: index for index, category in enumerate(truth.categories)}
     counts = {level: np.zeros((len(order), 4)) for level in {tau, PQ_TAU}}
-    pairs = ground_truth["annotations"]
+    pairs = list(truth.images.values())
     for annotation in pairs if progress is None else progress(pairs):
         prediction = predictions[annotation["image_id"]]
         gt_map = read_panoptic_png(Path(gt_folder) / annotation["file_name"])
@@ -88,7 +87,7 @@ def evaluate_panoptic(
                 tau=level,
                 where=where,
             )
-    return panoptic_report(counts[tau], counts[PQ_TAU], list(categories.values()), tau=tau)
+    return panoptic_report(counts[tau], counts[PQ_TAU], truth.categories, tau=tau)
 
 
 def panoptic_counts(
@@ -249,44 +248,6 @@ def check_panoptic_tau(tau: float) -> None:
             f"Expected tau in [0.5, 1) for panoptic segmentation but got {tau}; below 0.5 a "
             "segment could match several."
         )
-
-
-def _check_panoptic_json(data: object, source: str, lists: Sequence[str]) -> dict:
-    """Check the layout of a panoptic JSON file and return its categories by id."""
-    if not isinstance(data, dict) or not all(
-        isinstance(data.get(key), list) for key in ("annotations", *lists)
-    ):
-        raise ValueError(
-            f"Expected COCO panoptic JSON in {source}, an object with the lists "
-            f"{['annotations', *lists]}, but got {describe(data)}."
-        )
-    if not data["annotations"]:
-        raise ValueError(f"Expected annotations in {source} but the list is empty.")
-    for index, annotation in enumerate(data["annotations"]):
-        if (
-            not isinstance(annotation, dict)
-            or not isinstance(annotation.get("file_name"), str)
-            or not isinstance(annotation.get("segments_info"), list)
-            or "image_id" not in annotation
-        ):
-            raise ValueError(
-                f"Expected 'image_id', 'file_name' and 'segments_info' in annotation {index} of "
-                f"{source} but got {describe(annotation)}."
-            )
-    if "categories" not in lists:
-        return {}
-    categories = index_by_id(data["categories"], "category", source)
-    for category in categories.values():
-        if "name" not in category or "isthing" not in category:
-            raise ValueError(
-                f"Expected 'name' and 'isthing' in the categories of {source} but got "
-                f"{describe(category)}."
-            )
-    if len({category["name"] for category in categories.values()}) < len(categories):
-        raise ValueError(
-            f"Expected categories with distinct names in {source}; results are reported by name."
-        )
-    return categories
 
 
 def _segments(segments: Sequence[dict], order: dict, where: str) -> dict[int, dict]:

@@ -54,6 +54,7 @@ class Evaluation:
         taus: all that the report is to have LRP Error at, ``tau`` first.
         other_taus: matched detections of all sizes at ``taus`` and 0.5, where they are not ``tau``.
         importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
+        notes: sentences on what is not as it should be in the files, and on limits that bind.
     """
 
     tau: float
@@ -62,6 +63,7 @@ class Evaluation:
     taus: tuple[float, ...] = ()
     other_taus: dict[float, dict[str, MatchedDetections]] = field(default_factory=dict)
     importance: tuple[float, ...] = EQUAL_IMPORTANCE
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def gather(

@@ -8,8 +8,9 @@ import zipfile
 from collections.abc import Container, Mapping
 from pathlib import Path
 
-from .coco_files import check_results, describe, load_json
-from .files import written_whole
+from mmdet_rank.annotations import check_results
+from mmdet_rank.annotations.fields import describe
+from mmdet_rank.files import load_json, written_whole
 
 __all__ = ["check_image_list", "submission_name", "write_submission"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .coco_files import load_json
+from mmdet_rank.files import load_json
 
 __all__ = [
     "ScoreThresholds",

@@ -13,7 +13,7 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
 from pycocotools.coco import COCO
 
-from mmdet_rank.evaluation.files import written_whole
+from mmdet_rank.files import written_whole
 
 __all__ = ["draw_detections", "draw_sheet", "save_picture"]
 

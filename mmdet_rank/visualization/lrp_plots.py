@@ -7,13 +7,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mmdet_rank.evaluation.files import written_whole
 from mmdet_rank.evaluation.report import Evaluation
+from mmdet_rank.files import written_whole
 
 from .lrp_components import draw_comparison, draw_components
 from .lrp_curves import draw_pr_curves, draw_s_lrp_curves
 from .lrp_over import draw_f1, draw_over_tau
 from .lrp_overview import draw_overview, draw_panoptic_overview
+from .names import show_names
 
 __all__ = ["save_comparison", "save_lrp_plots", "save_panoptic_plots"]
 
@@ -57,6 +58,7 @@ def _save(folder: str | Path, figures: Mapping[str, Figure]) -> list[Path]:
     paths = []
     for name, figure in figures.items():
         path = Path(folder) / f"{name}.png"
+        show_names(figure)
         with written_whole(path) as temporary:
             figure.savefig(temporary, dpi=110)
         paths.append(path)

@@ -178,16 +178,23 @@ def test_an_object_without_a_mask_becomes_a_crowd_in_training(mask):
     assert check_coco(data, "f.json").problems == []
 
 
+@pytest.mark.parametrize("value", ["0", None])
+def test_evaluation_refuses_marks_that_are_no_numbers(value):
+    with pytest.raises(ValueError, match="Expected 0 or 1 as iscrowd in annotation 2"):
+        check_coco(damaged("annotations", 2, iscrowd=value), "f.json", use="evaluation")
+
+
 @BOTH
 def test_what_can_be_read_in_one_way_only_is_mended(use):
     data = sound_file()
+    marks = ("0", None) if use == "training" else (False, 0.0)
     data["images"][0] |= {"id": 1.0, "width": 40.0}
     data["categories"][0] |= {"id": 2.0, "name": 3}
     for entry in data["annotations"]:
-        entry |= {"id": "x", "image_id": float(entry["image_id"]), "iscrowd": "0", "ignore": "0"}
+        entry |= {"id": "x", "image_id": float(entry["image_id"]), "iscrowd": marks[0], "ignore": 0}
     whole, flat = data["annotations"][3]["segmentation"][0], [1, 1, 2, 2]
     data["annotations"][3]["segmentation"] = [flat, whole]
-    data["annotations"][2]["iscrowd"] = None
+    data["annotations"][2]["iscrowd"] = marks[1]
     found = check_coco(data, "f.json", use=use, iou_types=("bbox", "segm"))
     assert found.left_out == {}
     assert found.dataset["images"] == sound_file()["images"]
@@ -199,8 +206,8 @@ def test_what_can_be_read_in_one_way_only_is_mended(use):
         assert [a[key] for a in got] == [a[key] for a in expected]
     assert all(type(a["image_id"]) is int and type(a["iscrowd"]) is int for a in got)
     assert type(found.dataset["images"][0]["width"]) is int
-    assert sorted(found.mended.values()) == [1, 1, 4, 4]
-    assert "iscrowd" in found.message()
+    assert sorted(found.mended.values()) == ([1, 1, 4] if use == "training" else [1, 1])
+    assert ("iscrowd" in found.message()) == (use == "training")
 
 
 def test_ids_that_are_texts_throughout():

@@ -44,7 +44,7 @@ print(json.dumps(sorted(name for name in names if "cython" not in name)))
 """
 EVALUATION = "import mmdet_rank.evaluation\n" + "\n".join(
     f"import mmdet_rank.evaluation.{name}"
-    for name in ("coco", "coco_files", "files", "panoptic", "report", "submission", "thresholds")
+    for name in ("coco", "files", "panoptic", "report", "submission", "thresholds")
 )
 
 

@@ -101,7 +101,7 @@ def test_bad_files(content, message, tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         load_thresholds(tmp_path / "none.json")
 
 

@@ -59,7 +59,7 @@ def test_boxes_and_masks(tmp_path):
         ({"category_id": 0}, "Expected as category_id"),
         ({"score": float("nan")}, "finite score"),
         ({"bbox": [0, 0, -1, 4]}, "no negative size"),
-        ({"segmentation": {"size": [20, 10], "counts": [0, 200]}}, "the size of image 7"),
+        ({"segmentation": {"size": [20, 10], "counts": [0, 200]}}, "the size of its image"),
     ],
 )
 def test_checks_everything_before_it_writes(change, message, tmp_path):

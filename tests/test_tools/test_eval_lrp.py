@@ -235,16 +235,20 @@ def mask(**fields):
     [
         ("[{", [], "Expected JSON in"),
         (b"\xff\xfe\x00", [], "Expected JSON in"),
-        ({"annotations": []}, [], "Expected COCO results"),
+        ({"annotations": []}, [], "the list is empty"),
+        ({"annotations": [{"id": 1}]}, [], "Expected detections with a score"),
+        ({"detections": []}, [], "Expected COCO results"),
         ([], [], "the list is empty"),
-        ([3], [], "Expected an object in detection 0"),
+        ([3], [], "Expected an object as detection 0"),
         (changed(image_id=5), [], "Expected as image_id one of the ground truth's in detection 1"),
         (changed(category_id=0), [], "Expected as category_id one of the ground truth's"),
-        (changed(category_id=None), [], "Expected as category_id"),
+        (changed(category_id=None), [], "as category_id in detection 1"),
         (changed(score=math.nan), [], "Expected a finite score in detection 1"),
         (changed(score=math.inf), [], "Expected a finite score"),
         (changed(score="0.5"), [], "Expected a number as score"),
-        (changed(bbox=[5, 5, -2, 3]), [], "no negative size in detection 1"),
+        (changed(bbox=[5, 5, -2, 3]), [], "no negative size as bbox in detection 1"),
+        (changed(bbox=["5", "5", "2", "3"]), [], "as bbox in detection 1"),
+        (changed(image_id="1"), [], "image_ids of one type"),
         (changed(bbox=[5, 5, 2]), [], "Expected a box"),
         (changed(bbox=[5, 5, 2, math.nan]), [], "of finite numbers"),
         ([{"image_id": 1, "category_id": 1, "score": 0.5}], [], "Expected 'bbox'"),
@@ -252,10 +256,11 @@ def mask(**fields):
         (mask(size=[30, 20]), SEGM, r"Expected a mask of [height, width] [20, 30]"),
         (mask(counts=[0, 599]), SEGM, "run lengths that add up to 20 x 30"),
         (mask(counts=[-1, 601]), SEGM, "run lengths that add up to 20 x 30"),
-        (mask(size=None), SEGM, r"Expected a mask of [height, width] [20, 30]"),
+        (mask(size=None), SEGM, "Expected [height, width] as the size of the segmentation"),
+        (mask(counts="~~~~"), SEGM, "run lengths that add up to 20 x 30"),
         (changed(segmentation=[[1, 2, 3]])[1:], SEGM, "Expected a mask"),
         ([BOX], ["--tau", "1.5"], "Expected tau in [0, 1)"),
-        ([BOX], ["--dataset", "panoptic"], "and 'segments_info' in annotation 0"),
+        ([BOX], ["--dataset", "panoptic"], "Expected isthing in category 0"),
     ],
 )
 def test_bad_results(main, results, options, message, tmp_path, capsys):
@@ -283,18 +288,22 @@ def check_refused(main, folder, options, message, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": None}, "Expected COCO ground truth"),
+        ({"annotations": None}, "Expected COCO annotations"),
         ({"images": [{"id": 1}, {"id": 1}]}, "image ids"),
-        ({"images": [{"width": 1}]}, "'id' as image 0"),
+        ({"images": [{"width": 1}]}, "entry 0 lacks id"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "distinct names"),
         ({"annotations": [{"image_id": 9, "category_id": 1}]}, "in annotation 0"),
         (
             {"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, -1, 2]}]},
-            "no negative size in annotation 0",
+            "no negative size as bbox in annotation 0",
         ),
         (
             {"annotations": [{**GROUND_TRUTH["annotations"][0], "area": None}]},
-            "Expected an area",
+            "Expected a number as area in annotation 0",
+        ),
+        (
+            {"annotations": [{**GROUND_TRUTH["annotations"][0], "area": math.inf}]},
+            "Expected an area from 0",
         ),
         (
             {"annotations": [{**GROUND_TRUTH["annotations"][0], "iscrowd": None}]},
@@ -304,7 +313,7 @@ def check_refused(main, folder, options, message, capsys):
             {"annotations": [{**GROUND_TRUTH["annotations"][0], "iscrowd": "0"}]},
             "Expected 0 or 1 as iscrowd in annotation 0",
         ),
-        ({"images": [{"id": 1}, {"id": "2"}]}, "Expected image ids of one type"),
+        ({"images": [{"id": 1}, {"id": "2"}]}, "Expected ids of one type"),
     ],
 )
 def test_bad_ground_truth(main, change, message, tmp_path, capsys):
@@ -315,7 +324,7 @@ def test_bad_ground_truth(main, change, message, tmp_path, capsys):
 
 def test_missing_file(main, tmp_path, capsys):
     assert call(main, *named(tmp_path)) == 1
-    assert "there is no file" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
 
 
 def test_bad_arguments(main, capsys):
@@ -339,7 +348,7 @@ def test_lvis(main, tmp_path, capsys):
     (tmp_path / "gt.json").write_text(json.dumps(ground_truth))
     (tmp_path / "dt.json").write_text(json.dumps([BOX]))
     options = ["--dataset", "lvis"]
-    check_refused(main, tmp_path, options, "'neg_category_ids'", capsys)
+    check_refused(main, tmp_path, options, "as neg_category_ids in image 0", capsys)
     ground_truth["images"][0] |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
     ground_truth["categories"][0]["frequency"] = "r"
     report = evaluate(main, tmp_path, ground_truth, [BOX], *options)
@@ -358,7 +367,15 @@ def test_lvis(main, tmp_path, capsys):
             "Expected a category of the ground truth",
         ),
         (lambda gt, dt: dt["annotations"][0].update(file_name="none.png"), "there is no file"),
-        (lambda gt, dt: gt["categories"][0].pop("isthing"), "'isthing'"),
+        (lambda gt, dt: gt["categories"][0].pop("isthing"), "Expected isthing in category 0"),
+        (lambda gt, dt: gt["categories"][0].update(isthing="yes"), "as isthing in category 0"),
+        (lambda gt, dt: dt["annotations"].append(dt["annotations"][0]), "is listed twice"),
+        (lambda gt, dt: gt["annotations"].append(gt["annotations"][2]), "in annotation 2 and in"),
+        (lambda gt, dt: dt["annotations"][1].update(image_id=[1]), "an id as image_id"),
+        (
+            lambda gt, dt: dt["annotations"][0]["segments_info"][0].update(category_id=[1]),
+            "as category_id in segment 0 of annotation 0",
+        ),
     ],
 )
 def test_bad_panoptic(main, change, message, tmp_path, capsys):

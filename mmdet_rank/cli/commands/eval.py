@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmdet_rank.evaluation.coco_files import IOU_TYPES
+from mmdet_rank.annotations import IOU_TYPES
 from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
 
 
@@ -49,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("TP", "FP", "FN"),
         help="weights of localisation errors, false positives and false negatives in LRP Error "
         "(default: 1 1 1); 1 1 2 counts every miss twice, and thresholds follow",
+    )
+    parser.add_argument(
+        "--max-dets",
+        type=int,
+        metavar="N",
+        help="how many detections count, in all figures, those of the highest scores: per image "
+        "and category (default: 100, keypoints 20), or per image of LVIS (default: 300)",
     )
     parser.add_argument("--out", type=Path, metavar="REPORT.json", help="where the report goes")
     parser.add_argument(

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets.api_wrappers import COCO, COCOeval
 from mmdet.evaluation.metrics import CocoMetric, coco_metric
 from mmdet.registry import METRICS
+from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
-from mmdet_rank.evaluation.coco import collect_matches, matches_by_name
+from mmdet_rank.datasets.checked_data import CheckedCOCO
+from mmdet_rank.evaluation.coco import (
+    average_figures,
+    check_max_dets,
+    collect_matches,
+    limit_notes,
+    matches_by_name,
+)
 from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, check_importance, check_taus
 from mmdet_rank.evaluation.report import Evaluation
 
 from .recording import Recorder, publish, with_globals
 
 __all__ = ["CocoLRPMetric"]
+
+# The number of detections at which pycocotools has AP.
+_COCO_LIMIT = 100
 
 
 @METRICS.register_module()
@@ -33,16 +43,20 @@ class CocoLRPMetric(CocoMetric):
     ``CheckpointHook(save_best="coco/bbox_oLRP", rule="less")``.
 
     Categories go by their name in the annotation file. As in CocoMetric, the size of a mask's
-    detection is that of the mask. The detections that count are those within the greatest of
-    ``proposal_nums`` per image and category. Matches at IoU 0.5 to 0.95 in steps of 0.05 (or at
+    detection is that of the mask. Matches at IoU 0.5 to 0.95 in steps of 0.05 (or at
     ``iou_thrs``) are those that AP was computed from; any other ``tau`` takes one more pass.
 
     Args:
+        ann_file: as for CocoMetric. It is read and checked by ``mmdet_rank.annotations``, so that
+            ids of any kind do: objects are numbered 1, 2, ... inside.
         *args: as for CocoMetric.
         tau: IoU from which on a match counts for LRP, or several, the first of which is that of all
             figures here; the others are in the report.
         importance: weights of true positives, false positives and false negatives in LRP (thesis
             Eq. 5.9).
+        max_dets: how many detections of an image and category count, those of the highest scores,
+            in all figures of ``bbox`` and ``segm`` (unless ``proposal_nums`` is given, which then
+            limits AP50, AP75 and AP by size).
         report_prefix: where the LRP report and the LRP-optimal thresholds go:
             ``PREFIX.bbox.lrp.json`` and ``PREFIX.bbox.thresholds.json``. None writes nothing.
         **kwargs: as for CocoMetric. With ``classwise`` there is ``bbox_{name}_oLRP`` for each
@@ -57,22 +71,38 @@ class CocoLRPMetric(CocoMetric):
 
     def __init__(
         self,
+        ann_file: str | None = None,
         *args: Any,
         tau: float | Sequence[float] = 0.5,
         importance: Sequence[float] = EQUAL_IMPORTANCE,
+        max_dets: int = 100,
         report_prefix: str | None = None,
         **kwargs: Any,
     ) -> None:
         check_taus(tau)
         check_importance(importance)
-        super().__init__(*args, **kwargs)
+        check_max_dets(max_dets)
+        metric = args[0] if args else kwargs.get("metric", "bbox")
+        if len(args) < 3 and not any("proposal" in each for each in _listed(metric)):
+            # The limit of CocoMetric's figures, of which those of AP alone are asked for.
+            kwargs.setdefault("proposal_nums", (1, min(10, max_dets), max_dets))
+        # Objects365 wants the categories sorted, which CocoMetric does as it reads.
+        own = ann_file is not None and not kwargs.get("sort_categories")
+        super().__init__(None if own else ann_file, *args, **kwargs)
         self.tau = tau
         self.importance = importance
+        self.max_dets = max_dets
         self.report_prefix = report_prefix
-        if self._coco_api is not None:
-            # pycocotools stops without it, and MMDetection's data sets take it for 0.
-            for annotation in self._coco_api.anns.values():
-                annotation.setdefault("iscrowd", 0)
+        self._told = False
+        if own:
+            self._read_truth(ann_file)
+
+    def _read_truth(self, path: str) -> None:
+        """Read the annotation file as every other part does, in place of pycocotools."""
+        use = "listing" if self.format_only else "evaluation"
+        iou_types = ("bbox", "segm") if "segm" in self.metrics else ("bbox",)
+        with get_local_path(path, backend_args=self.backend_args) as local_path:
+            self._coco_api = CheckedCOCO(local_path, use, iou_types)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Compute CocoMetric's figures and those of LRP Error.
@@ -86,6 +116,7 @@ class CocoLRPMetric(CocoMetric):
             for name in ("COCOeval", "COCOevalMP")
             if hasattr(coco_metric, name)
         }
+        self._tell_limit()
         figures = with_globals(CocoMetric.compute_metrics, **evaluators)(self, results)
         if self.format_only:
             return figures
@@ -98,7 +129,18 @@ class CocoLRPMetric(CocoMetric):
             if evaluation is None:
                 evaluation = self._evaluate_nothing(iou_type)
             figures |= self._publish(evaluation, iou_type)
+            if self.max_dets != _COCO_LIMIT and f"{iou_type}_mAP" in figures:
+                # pycocotools has AP at 100 detections, whatever the limit of the rest is.
+                figures[f"{iou_type}_mAP"] = round(evaluation.figures["AP"], 3)
         return figures
+
+    def _tell_limit(self) -> None:
+        """Warn once of objects that the limit of detections keeps from being found."""
+        if self._coco_api is None or self.format_only or self._told:
+            return
+        self._told = True
+        for note in limit_notes(self._coco_api.dataset["annotations"], [], self.max_dets):
+            MMLogger.get_current_instance().warning(note)
 
     def _publish(self, evaluation: Evaluation, iou_type: str) -> dict[str, float]:
         return publish(
@@ -113,11 +155,10 @@ class CocoLRPMetric(CocoMetric):
         # Categories of equal name (in a data set of one's own) are told apart by their id.
         doubles = [name for name in names.values() if list(names.values()).count(name) > 1]
         names = {id_: f"{n} ({id_})" if n in doubles else n for id_, n in names.items()}
-        values = dict(zip(("AP", "AP50", "AP75"), coco_eval.stats[:3], strict=True))
-        values["AR"] = coco_eval.stats[8]
+        limit = self.max_dets if self.max_dets in coco_eval.params.maxDets else None
         return Evaluation.gather(
-            lambda tau: matches_by_name(collect_matches(coco_eval, tau), names),
-            {key: float(v) if v > -1 else math.nan for key, v in values.items()},
+            lambda tau: matches_by_name(collect_matches(coco_eval, tau, self.max_dets), names),
+            average_figures(coco_eval, limit),
             tau=self.tau,
             importance=self.importance,
         )
@@ -154,8 +195,7 @@ class CocoLRPMetric(CocoMetric):
                 "file, and so do the names in LRP reports. Write `classes` in the order of the "
                 "annotation file, so that pictures and thresholds show the right names too."
             )
-        if 0 in self._coco_api.anns:
-            logger.warning(
-                "The annotation file has an object of id 0, and pycocotools takes a match with it "
-                "for no match, in AP as in LRP Error. Number annotations from 1."
-            )
+
+
+def _listed(metric: str | Sequence[str]) -> list[str]:
+    return [metric] if isinstance(metric, str) else list(metric)

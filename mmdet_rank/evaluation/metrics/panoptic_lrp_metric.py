@@ -13,8 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
-from mmdet_rank.evaluation.coco_files import load_json
-from mmdet_rank.evaluation.files import write_json
+from mmdet_rank.annotations.panoptic import check_panoptic
 from mmdet_rank.evaluation.panoptic import (
     PQ_TAU,
     VOID,
@@ -24,6 +23,7 @@ from mmdet_rank.evaluation.panoptic import (
     read_panoptic_png,
 )
 from mmdet_rank.evaluation.report import class_table, summary_table
+from mmdet_rank.files import load_json, write_json
 
 __all__ = ["PanopticLRPMetric"]
 
@@ -76,9 +76,9 @@ class PanopticLRPMetric(BaseMetric):
         self._file_categories: list[dict] | None = None
         if ann_file is not None:
             with get_local_path(ann_file, backend_args=backend_args) as local_path:
-                data = load_json(local_path)
-            self._annotations = {a["image_id"]: a for a in data["annotations"]}
-            self._file_categories = data["categories"]
+                found = check_panoptic(load_json(local_path), str(ann_file))
+            self._annotations = found.images
+            self._file_categories = found.categories
 
     def _categories(self) -> list[dict]:
         """Return the categories in the order of the detector's labels.

@@ -15,9 +15,9 @@ from typing import Any
 
 from mmengine.logging import MMLogger
 
-from mmdet_rank.evaluation.files import write_json
 from mmdet_rank.evaluation.report import F1_FIGURES, Evaluation, class_table, summary_table
 from mmdet_rank.evaluation.thresholds import report_thresholds
+from mmdet_rank.files import write_json
 
 __all__ = ["Recorder", "publish", "with_globals"]
 
