@@ -109,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=96, help="width and height of the images")
     parser.add_argument("--channels", type=int, default=16, help="of the U-Net's finest level")
-    parser.add_argument("--lr", type=float, default=0.001)
+    parser.add_argument("--lr", type=float, default=0.005)
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="paper")
     parser.add_argument("--workers", type=int, default=2, help="processes that load images")
     parser.add_argument("--scaled", type=Path, help="folder of the scaled images; default: OUT")

@@ -50,7 +50,9 @@ class ResidualUNetHead(BaseDecodeHead):
         decoder_channels: Channels of each decoder level, the finest (the image's size) first. As
             many as feature maps less one, plus one for each halving before the finest feature map.
         **kwargs: As for `BaseDecodeHead`: ``num_classes``, ``out_channels``, ``threshold``,
-            ``loss_decode``, ``norm_cfg``.
+            ``loss_decode``, ``norm_cfg``. Unlike there, the last layer begins as torch begins it:
+            from weights close to 0, as `BaseDecodeHead` sets them, all of its few channels learn
+            background first, and rare foreground stays below one half for hundreds of iterations.
 
     Raises:
         ValueError: If there are too few decoder levels.
@@ -62,6 +64,7 @@ class ResidualUNetHead(BaseDecodeHead):
         decoder_channels: list[int],
         norm_cfg: dict | None = None,
         dropout_ratio: float = 0.0,
+        init_cfg: dict | None = None,
         **kwargs,
     ) -> None:
         if len(decoder_channels) < len(in_channels) - 1:
@@ -76,6 +79,7 @@ class ResidualUNetHead(BaseDecodeHead):
             channels=decoder_channels[0],
             norm_cfg=norm_cfg or dict(type="BN"),
             dropout_ratio=dropout_ratio,
+            init_cfg=init_cfg,
             **kwargs,
         )
         # From the coarsest: levels with features of the encoder, then those without.
