@@ -2,22 +2,25 @@
 # make demo    trains RS-ATSS on handwritten digits, evaluates it, draws pictures
 # make test    runs the whole test suite
 # make lint    checks style and formatting
+# make mutants puts faults into the package, one by one, to see whether the tests notice (hours)
 #
 # PYTHON=python3.12   the interpreter that .venv is made from
 # PIP_ARGS="..."      passed to every pip install (an index, a proxy, a cache)
 # TEST_ARGS="..."     passed to pytest
+# MUTANTS="..."       passed to tests/helpers/mutants.py (--number 200 --jobs 2)
 
 PYTHON ?= python3
 PIP_ARGS ?=
 TEST_ARGS ?=
 TEST_JOBS ?= 2
+MUTANTS ?= --number 200 --jobs 2
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
 PIP_INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test lint mutants
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -42,3 +45,6 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+mutants: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/mutants.py --out work_dirs/mutants.json $(MUTANTS)

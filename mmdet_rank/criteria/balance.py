@@ -1,7 +1,7 @@
 """How much a localisation loss counts beside the ranking loss (the columns of thesis Table 8.1).
 
 Each balance returns a detached factor for the loss of one task; the loss's own ``loss_weight``
-has then no say but with ``constant``, for the others divide by the loss that it is part of.
+then counts with ``constant`` alone: the others divide by the loss that it is part of.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class EpochBalance(Balance):
     Args:
         period: Iterations of an epoch. Default: `SelfBalanceHook` asks the data loader.
         initial: Factor during the first epoch (thesis Table 7.3: 1 to 500 do alike).
-        sync: Not needed: the factor is global in any case.
+        sync: Not needed: the factor is always global.
     """
 
     def __init__(

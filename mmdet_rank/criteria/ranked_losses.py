@@ -1,4 +1,4 @@
-"""What a criterion hands back: losses, and what further tasks of the same positives need."""
+"""Losses that a criterion hands back, with the ranking that other tasks of the head need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RankedLosses(dict[str, Tensor]):
-    """Losses and figures of a head by name, and what its other tasks need of the ranking.
+    """Losses and figures of a head by name, with the ranking that its other tasks need.
 
     A problem is ranked once for all tasks of its positives. The object holds on to the graph: do
     not keep it beyond the iteration.

@@ -49,7 +49,7 @@ class RankingCriterion(nn.Module):
             whose weights are part of its definition.
 
     Raises:
-        TypeError: If ``loss_cls`` is no ranking loss.
+        TypeError: If ``loss_cls`` is not a ranking loss.
         ValueError: If an option is unknown or does not go with the loss.
     """
 

@@ -17,8 +17,8 @@ class BFloat16OptimWrapper(OptimWrapper):
     """Train in bfloat16 where torch's autocast does, with weights and updates in float32.
 
     MMEngine's ``AmpOptimWrapper`` needs a GPU for its loss scale; bfloat16 has the range of
-    float32 and needs none. Worth its while on CPUs with AMX or AVX-512 BF16 instructions; others
-    emulate them, which is slower than float32.
+    float32 and needs none. It pays on CPUs with AMX or AVX-512 BF16 instructions; others emulate
+    them, which is slower than float32.
 
     Example:
         >>> model = torch.nn.Linear(2, 2)

@@ -19,11 +19,11 @@ class IterationSeedHook(Hook):
     or in the model differs after a resume. Seeded by iteration there is no state to store, and a
     checkpoint of any iteration will do, also one that was written without this hook.
 
-    With loader workers, batches are seeded likewise, by the number of the batch. An epoch-based
-    loop must not keep its workers between epochs for that (`persistent_workers=False`); an
-    iteration-based loop starts its workers once, and may. That of mmengine 0.10.7 and older starts
-    them before any hook is called, and when resumed has them load all batches again, which comes
-    to the same for as many workers as before.
+    With loader workers, batches are seeded in the same way, by the number of the batch. For that,
+    an epoch-based loop must not keep its workers between epochs (`persistent_workers=False`); an
+    iteration-based loop starts its workers once and may keep them. The loop of mmengine 0.10.7 and
+    older starts its workers before any hook is called and, when resumed, has them load all earlier
+    batches again; the numbers are the same if there are as many workers as before.
     """
 
     # After every other hook, so that none draws between the seeding and the iteration.

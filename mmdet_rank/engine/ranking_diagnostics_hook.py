@@ -1,4 +1,4 @@
-"""What the ranking does, logged while a model trains."""
+"""Figures of the ranking, logged while a model trains."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def diagnose(
         quality: (P,) localisation quality of the positives.
 
     Example:
+        >>> import torch
         >>> diagnose(torch.tensor([-0.5, 0.25, 0.25]), torch.tensor([0.9, 0.0, 0.0]),
         ...          torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 0.6, 0.9]))
         {'grad_ratio': 1.0, 'rank_correlation': 1.0}

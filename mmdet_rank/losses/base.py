@@ -1,4 +1,4 @@
-"""What the registered ranking losses share: MMDetection's call form, and what it cannot mean."""
+"""The base of the registered ranking losses: MMDetection's call form, and its limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALLEST_LABEL = 1e-6
 
 @dataclass
 class RankedLoss:
-    """What a ranking loss says of one ranking problem.
+    """Result of a ranking loss for one ranking problem.
 
     Attributes:
         cls: Scalar classification loss, attached to the logits.
@@ -95,7 +95,7 @@ class RankingLoss(nn.Module):
         avg_factor: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
-        """MMDetection's call form, for heads of one's own.
+        """MMDetection's call form, for heads of your own.
 
         Args:
             pred: (A, C) logits, or (N,) flat ones.

@@ -19,7 +19,7 @@ def get_compiler_version() -> str:
 
 
 def get_compiling_cuda_version() -> str:
-    """What mmcv shows as the CUDA version of its operators in the log of a run."""
+    """The CUDA version of its operators that mmcv shows in the log of a run."""
     return "none (stand-ins of mmdet_rank)"
 
 

@@ -39,7 +39,7 @@ def WithClassDistances(head: str, **options) -> nn.Module:
 
     Raises:
         TypeError: If the head is none of these.
-        ValueError: If its loss is no REGLoss.
+        ValueError: If its loss is not a REGLoss.
 
     Example:
         >>> head = WithClassDistances(

@@ -110,19 +110,22 @@ def test_negative_step_of_ranking_weights():
 
 
 def test_centerness_by_hand():
-    # Objects of 20 x 10 pixels at (10, 10); the last two centres lie outside and on the edge.
-    gt = torch.tensor([[10.0, 10, 30, 20]]).repeat(4, 1)
-    centers = torch.tensor([[15.0, 14], [20, 15], [31, 15], [30, 15]])
+    # Objects of 20 x 10 pixels at (10, 10). Centres inside, on the edge, and outside on each side:
+    # two factors below 0 would give a product above it.
+    centers = torch.tensor(
+        [[15.0, 14], [20, 15], [30, 15], [31, 15], [9, 15], [20, 9], [8, 8], [32, 22]]
+    )
+    gt = torch.tensor([[10.0, 10, 30, 20]]).repeat(8, 1)
     pred = (gt + 1).requires_grad_()
     problem = RankingProblem(
-        logits=torch.zeros(6, 1, requires_grad=True),
-        labels=torch.tensor([0, 1, 0, 0, 1, 0]),
-        positives=torch.tensor([0, 2, 3, 5]),
+        logits=torch.zeros(8, 1, requires_grad=True),
+        labels=torch.zeros(8, dtype=torch.long),
+        positives=torch.arange(8),
         boxes=BoxTask(pred, gt, pred, gt, centers=centers),
     )
     criterion = RankingCriterion(RankSortLoss(), GIoULoss(), instance_weight="centerness")
     # 5 of 15 and 4 of 6 pixels.
-    expected = torch.tensor([math.sqrt(5 / 15 * 4 / 6), 1.0, 0.0, 0.0])
+    expected = torch.tensor([math.sqrt(5 / 15 * 4 / 6), 1.0, 0, 0, 0, 0, 0, 0])
     torch.testing.assert_close(criterion.weights(problem), expected)
 
 

@@ -54,7 +54,7 @@ def anchor_problem(
         bbox_preds: Per level (B, priors * 4, H, W).
         anchors: Per level (B, H * W * priors, 4), pixels.
         labels: Per level (B, H * W * priors), ``num_classes`` for background.
-        label_weights: Per level, likewise; 0 for anchors that are ignored.
+        label_weights: Per level, of the same shape; 0 for anchors that are ignored.
         bbox_targets: Per level (B, H * W * priors, 4): boxes when ``decoded``, else deltas.
         num_classes: Number of classes.
         bbox_coder: The head's.

@@ -12,7 +12,7 @@ from mmdet_rank.criteria.problem import BoxTask, RankingProblem, find_positives
 
 
 def repeat_over_images(levels: Sequence[Tensor], num_images: int) -> Tensor:
-    """What belongs to the places of each level, (H * W, n), for all images: (A, n).
+    """Rows of the places of each level, (H * W, n), repeated for all images: (A, n).
 
     The order is that of `levels.flatten_maps`.
     """

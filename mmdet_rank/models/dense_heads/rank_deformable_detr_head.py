@@ -23,8 +23,8 @@ class RankDeformableDETRHead(RankingBoxHead, DeformableDETRHead):
     """DeformableDETRHead with RS, aLRP or AP Loss as the loss of its classification.
 
     Every decoder layer states a ranking problem of its own: the queries of all images of the
-    batch, of which the Hungarian matching, as ever, makes one per object a positive. So do the
-    proposals of a two-stage encoder, with one class.
+    batch. Hungarian matching, as usual, makes one of them per object a positive. The proposals of a
+    two-stage encoder are another problem, with one class.
 
     The losses of boxes, L1 and IoU, keep their ratio. Their sum is weighed per query and balanced
     against the ranking loss as in the other heads, the balance being worked out on the IoU loss;
@@ -96,7 +96,7 @@ class RankDeformableDETRHead(RankingBoxHead, DeformableDETRHead):
         batch_gt_instances: list[InstanceData],
         batch_img_metas: list[dict],
     ) -> dict[str, Tensor]:
-        # Proposals are chosen by their first logit alone, as objects of whatever class.
+        # Proposals are chosen by their first logit alone, as objects of any class.
         objects = [copy(instances) for instances in batch_gt_instances]
         for instances in objects:
             instances.labels = torch.zeros_like(instances.labels)

@@ -16,7 +16,7 @@ from mmdet_rank.losses.mask_loss import MaskLoss, mask_errors
 
 from .ranked_positives import RankedPositives
 
-#: What YOLACT's prediction of masks reads beside the box head's options.
+#: Options that YOLACT's prediction of masks reads in addition to the box head's.
 MASK_TEST_CFG = dict(mask_thr=0.5, mask_thr_binary=0.5)
 
 #: Options of the stock head that have nothing left to act on, and what to do instead.
@@ -99,7 +99,7 @@ class RankYOLACTProtonet(YOLACTProtonet):
         """Losses of the masks; see `YOLACTProtonet.loss`.
 
         Raises:
-            TypeError: If the box head is no `RankYOLACTHead`.
+            TypeError: If the box head is not a `RankYOLACTHead`.
         """
         if not isinstance(positive_infos, RankedPositives):
             raise TypeError(

@@ -1,4 +1,4 @@
-"""The positives that a box head that ranks hands to the mask head beside it."""
+"""Positives that a ranking box head hands to its mask head."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ ASSIGNER = dict(type="InsideTaskAlignedAssigner", topk=10)
 
 @dataclass
 class DenseOutputs:
-    """What the head says of the A priors of all levels, for B images.
+    """Outputs of the head for the A priors of all levels, for B images.
 
     Attributes:
         logits: (B, A, C) of classes.
@@ -46,7 +46,7 @@ class DenseOutputs:
 
 @dataclass
 class AlignedTargets:
-    """What task-aligned assignment gives the A priors of B images.
+    """Targets that task-aligned assignment gives the A priors of B images.
 
     Attributes:
         labels: (B, A) class, C for background.
@@ -185,7 +185,7 @@ class YOLOv8Head(BaseDenseHead):
     def dense_outputs(
         self, cls_scores: list[Tensor], bbox_preds: list[Tensor], bbox_dists: list[Tensor]
     ) -> DenseOutputs:
-        """What `forward` gives level by level, as one tensor each."""
+        """Outputs of `forward`, which come level by level, as one tensor each."""
         sizes = [level.shape[-2:] for level in cls_scores]
         priors = torch.cat(
             self.prior_generator.grid_priors(

@@ -17,7 +17,7 @@ class EveryProposalSampler(BaseSampler):
 
     Args:
         add_gt_as_proposals: Whether to add the objects' boxes.
-        **kwargs: What else MMDetection hands to samplers (``context``), not used.
+        **kwargs: Other options that MMDetection hands to samplers (``context``), not used.
     """
 
     def __init__(self, add_gt_as_proposals: bool = True, **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""ATSS assignment for heads that know nothing of levels when they assign."""
+"""ATSS assignment for heads that do not pass their levels on when they assign."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Faults drawn by seed, put into the package one by one, to see whether the tests notice.
 
-    python tests/mutants.py --number 60 --seed 0 --out work_dirs/mutants.json
+    python tests/helpers/mutants.py --number 60 --seed 0 --out work_dirs/mutants.json
 
 The tracked files are copied to a temporary folder first, and only the copy is changed. Each mutant
 meets the doctests of its file, the test files that name most of it, and its floor's own; at most
@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
