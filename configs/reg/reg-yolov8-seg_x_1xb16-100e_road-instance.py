@@ -17,4 +17,4 @@ model = dict(
         ),
     )
 )
-custom_hooks = [dict(type='ClassCountsHook'), *{{_base_.custom_hooks}}]
+default_hooks = dict(class_counts=dict(type='ClassCountsHook'))
