@@ -19,6 +19,11 @@ from torch import nn
 from mmdet_rank.cli.errors import UserError
 
 NUM_EXAMPLES = 5
+#: What to do about a file whose classes are elsewhere.
+SAVE_TENSORS = (
+    "save its tensors alone where its classes are installed: "
+    "torch.save(model.state_dict(), 'tensors.pth')"
+)
 
 
 def use_safe_loading(trust: bool) -> None:
@@ -85,14 +90,20 @@ def _read(filename: str, map_location: Any, *, trust: bool) -> Any:
             raise UserError(
                 f"Expected weights, but {filename} holds more, and reading that would run code "
                 f"from the file: {_first_line(error)}\nIf you trust where it comes from, add "
-                "--trust-checkpoint"
+                f"--trust-checkpoint; if it holds a whole model, {SAVE_TENSORS}"
             ) from error
     print_log(
         f"{filename} holds more than weights and is unpickled, as --trust-checkpoint allows.",
         logger="current",
         level=logging.WARNING,
     )
-    return torch.load(path, map_location=map_location, weights_only=False)
+    try:
+        return torch.load(path, map_location=map_location, weights_only=False)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"Expected weights, but {filename} holds objects of classes that are not here: "
+            f"{error}; {SAVE_TENSORS}"
+        ) from error
 
 
 def find_latest(work_dir: str) -> str | None:

@@ -1,8 +1,10 @@
 """Turn a checkpoint of the RankSortLoss or aLRPLoss repository into one of this package.
 
-The published checkpoints were written by MMDetection 1 and 2. The new file has the weights and
-the class names, is loaded by tools/test.py and by load_from, and has all tensors of the config's
-model and no others; if that is impossible, no file is written. Optimizer states stay behind.
+The published checkpoints were written by MMDetection 1 and 2. Those of YOLOv8 may have the names
+of mmyolo, or numbered layers (``model.0.conv.weight``) as where YOLOv8 was introduced. The new
+file has the weights and the class names, is loaded by tools/test.py and by load_from, and has all
+tensors of the config's model and no others; if that is impossible, no file is written. Optimizer
+states stay behind.
 
 Example:
     python tools/convert_checkpoint.py configs/rank_sort/rs-atss_r50_fpn_4xb4-1x_coco.py \

@@ -9,12 +9,17 @@ RetinaNet, RPN, R-CNN and YOLACT. What did change:
   ``conv_reg``.
 - YOLACT's ``segm_head`` is now ``mask_head.segm_branch``, and gone where the loss ranks.
 - Offsets of deformable convolutions stood beside the convolution in MMDetection 1.
+
+YOLOv8's names here are those of mmyolo. Where YOLOv8 was introduced, layers are numbered
+(``model.0.conv.weight``); which number is which part is in `yolov8_layers`.
 """
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
+
+from .yolov8_layers import rename_layer
 
 #: Patterns of old names and what they are replaced by, applied one after the other.
 RENAMED = (
@@ -37,6 +42,7 @@ AUXILIARY = (
     (r"^bbox_head\.atss_iou\.", "PAA's IoU branch"),
     (r"(^|\.)(anchor_generator|prior_generator)\.", "stored anchors"),
     (r"(^|\.)(loss_\w+|aLRP_Loss)\.", "state of a loss"),
+    (r"^bbox_head\.head_module\.(dfl\.conv\.weight|proj)$", "stored distances of the bins"),
 )
 
 
@@ -56,9 +62,12 @@ def rename(name: str) -> Renamed:
         >>> rename("segm_head.segm_conv.bias")
         Renamed(name='mask_head.segm_branch.segm_conv.bias',
                 auxiliary="YOLACT's semantic segmentation branch")
+        >>> rename("model.2.m.0.cv1.conv.weight").name
+        'backbone.stage1.1.blocks.0.conv1.conv.weight'
     """
     for pattern, replacement in RENAMED:
         name = re.sub(pattern, replacement, name)
+    name = rename_layer(name)
     for pattern, part in AUXILIARY:
         if re.search(pattern, name):
             return Renamed(name, part)

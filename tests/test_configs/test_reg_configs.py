@@ -25,7 +25,7 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("size, kind", [("n", "detection")])
+@pytest.mark.parametrize(("size", "kind"), [("x", "detection"), ("s", "instance")])
 def test_road_assets(size, kind):
     seg = "-seg" if kind == "instance" else ""
     stock, reg = (load_config(ROAD.format(prefix, seg, size, kind)) for prefix in ("", "reg-"))

@@ -14,7 +14,11 @@ from mmdet_rank.cli.arguments import add_config_options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("config", metavar="CONFIG", help="config of the same detector here")
-    parser.add_argument("old", metavar="OLD", help="checkpoint of MMDetection 1 or 2")
+    parser.add_argument(
+        "old",
+        metavar="OLD",
+        help="checkpoint of MMDetection 1 or 2, or YOLOv8's tensors by other names",
+    )
     parser.add_argument("new", metavar="NEW", help="where the converted checkpoint goes")
     add_config_options(parser)
 
