@@ -111,7 +111,7 @@ def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
     if args.dataset == "lvis":
         from mmdet_rank.evaluation.lvis import evaluate_lvis as evaluate_dataset
     else:
-        evaluate_dataset = evaluate_coco
+        evaluate_dataset = functools.partial(evaluate_coco, backend=args.backend)
     evaluation = evaluate_dataset(
         ground_truth,
         results,

@@ -75,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REPORT.json",
         help="put reports that were written before side by side, evaluate nothing",
     )
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "faster", "pycocotools"),
+        default="auto",
+        help="what matches on COCO data; auto: faster-coco-eval where it is installed",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table by class")
 
 

@@ -1,0 +1,170 @@
+"""faster-coco-eval gives what pycocotools gives: the same matches, and AP but for rounding."""
+
+import sys
+
+import numpy as np
+import pytest
+from mmdet.evaluation.metrics import CocoMetric
+
+from mmdet_rank.evaluation import faster
+from mmdet_rank.evaluation.coco import evaluate_coco
+from mmdet_rank.evaluation.metrics import CocoLRPMetric
+
+pytest.importorskip("faster_coco_eval")
+SIZE = 200
+
+
+def draw_files(seed, iou_type):
+    """Ground truth and results with ties, crowds, empty images, and more detections than count."""
+    rng = np.random.default_rng(seed)
+    counter = iter(range(1, 10**6))
+
+    def draw_box():
+        width, height = rng.choice([12, 40, 120], 2) * rng.uniform(0.5, 1.0, 2)
+        x, y = rng.uniform(0, SIZE - width), rng.uniform(0, SIZE - height)
+        return [round(float(v), 1) for v in (x, y, width, height)]
+
+    def shape_of(box):
+        x, y, w, h = box
+        if iou_type == "segm":
+            return {"segmentation": [[x, y, x + w, y, x + w, y + h, x + w / 3, y + h]]}
+        if iou_type == "keypoints":
+            places = rng.uniform([x, y], [x + w, y + h], (17, 2))
+            visible = rng.integers(0, 3, 17) * (rng.random() < 0.8)
+            return {"keypoints": np.column_stack([places, visible]).ravel().tolist()}
+        return {}
+
+    images = [dict(id=i, file_name=f"{i}.jpg", width=SIZE, height=SIZE) for i in (7, 2, 9, 11)]
+    categories = [
+        dict(id=i, name=f"c{i}") for i in ((1,) if iou_type == "keypoints" else (5, 1, 3))
+    ]
+    annotations, results = [], []
+    for image in images[:-1]:
+        for category in categories[:2]:
+            for _ in range(rng.integers(0, 8)):
+                box = draw_box()
+                item = dict(
+                    id=next(counter),
+                    image_id=image["id"],
+                    category_id=category["id"],
+                    bbox=box,
+                    area=box[2] * box[3],
+                    iscrowd=int(rng.random() < 0.15 and iou_type == "bbox"),
+                    **shape_of(box),
+                )
+                if iou_type == "keypoints":
+                    item["num_keypoints"] = int(np.count_nonzero(item["keypoints"][2::3]))
+                annotations.append(item)
+    for image in images:
+        for category in categories:
+            own = [a for a in annotations if a["image_id"] == image["id"]]
+            for _ in range(rng.choice([0, 3, 20, 130])):
+                if own and rng.random() < 0.5:
+                    near = own[rng.integers(len(own))]
+                    box = [max(v + float(rng.normal(0, 3)), 1.0) for v in near["bbox"]]
+                    shape = shape_of(box)
+                    if iou_type == "keypoints":
+                        moved = np.array(near["keypoints"]) + rng.normal(0, 2, 51)
+                        shape = {"keypoints": moved.tolist()}
+                else:
+                    box = draw_box()
+                    shape = shape_of(box)
+                if iou_type == "segm":
+                    shape = {"segmentation": encode(shape["segmentation"])}
+                score = round(float(rng.random()), 1)  # many ties
+                results.append(
+                    dict(image_id=image["id"], category_id=category["id"], score=score, **shape)
+                    | ({"bbox": box} if iou_type == "bbox" else {})
+                )
+    truth = dict(images=images, annotations=annotations, categories=categories)
+    return truth, results
+
+
+def encode(polygons):
+    from pycocotools import mask
+
+    coded = mask.merge(mask.frPyObjects(polygons, SIZE, SIZE))
+    return {"size": coded["size"], "counts": coded["counts"].decode()}
+
+
+def assert_equal(actual, expected):
+    assert actual.matches.keys() == expected.matches.keys()
+    for area, by_name in expected.matches.items():
+        for name, value in by_name.items():
+            for a, b in zip(actual.matches[area][name], value, strict=True):
+                np.testing.assert_array_equal(a, b)
+    assert actual.other_taus.keys() == expected.other_taus.keys()
+    for key, value in expected.figures.items():
+        assert actual.figures[key] == pytest.approx(value, abs=1e-12, nan_ok=True), key
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm", "keypoints"])
+def test_equal_to_pycocotools(iou_type):
+    for seed in range(12):
+        truth, results = draw_files(seed, iou_type)
+        if not results:
+            continue
+        max_dets = (None, 10, 1)[seed % 3]
+        evaluations = [
+            evaluate_coco(
+                truth, results, iou_type, tau=(0.5, 0.33), max_dets=max_dets, backend=backend
+            )
+            for backend in ("faster", "pycocotools")
+        ]
+        assert_equal(*evaluations)
+        assert evaluations[0].report()["per_class"] == evaluations[1].report()["per_class"]
+
+
+def test_an_object_of_id_0_is_left_to_pycocotools(monkeypatch):
+    assert faster.choose_backend("auto", {1: None}) == "faster"
+    assert faster.choose_backend("auto", {0: None}) == "pycocotools"
+    monkeypatch.setattr(faster, "_is_installed", lambda: False)
+    assert faster.choose_backend("auto") == "pycocotools"
+    with pytest.raises(ImportError, match="pip install faster-coco-eval"):
+        faster.choose_backend("faster")
+    with pytest.raises(ValueError, match=r"one of .* but got 'fast'"):
+        CocoLRPMetric(backend="fast")
+
+
+@pytest.mark.parametrize("metric", [["bbox"], ["proposal"]])
+def test_metric_has_the_figures_of_cocometric(metric, tmp_path):
+    import json
+
+    import torch
+
+    truth, results = draw_files(3, "bbox")
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(truth))
+    names = [category["name"] for category in truth["categories"]]
+    label_of = {category["id"]: i for i, category in enumerate(truth["categories"])}
+    samples = []
+    for image in truth["images"]:
+        own = [r for r in results if r["image_id"] == image["id"]]
+        boxes = torch.tensor([r["bbox"] for r in own]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        found = dict(
+            bboxes=boxes,
+            labels=torch.tensor([label_of[r["category_id"]] for r in own], dtype=torch.int64),
+            scores=torch.tensor([r["score"] for r in own]),
+        )
+        samples.append(dict(img_id=image["id"], ori_shape=(SIZE, SIZE), pred_instances=found))
+    figures = []
+    for kind, options in (
+        (CocoMetric, {}),
+        (CocoLRPMetric, {"backend": "faster", "max_dets": 60}),
+        (CocoLRPMetric, {"backend": "pycocotools", "max_dets": 60}),
+    ):
+        evaluator = kind(
+            ann_file=str(path),
+            metric=metric,
+            classwise=True,
+            proposal_nums=(1, 10, 100),
+            **options,
+        )
+        evaluator.dataset_meta = dict(classes=names)
+        evaluator.process({}, [dict(sample) for sample in samples])
+        figures.append(evaluator.evaluate(len(samples)))
+    stock, fast, slow = figures
+    assert {key: fast[key] for key in stock} == pytest.approx(stock, nan_ok=True)
+    assert fast == pytest.approx(slow, nan_ok=True, abs=1e-12)
+    assert "faster_coco_eval" in sys.modules
