@@ -8,6 +8,7 @@ import glob
 import io
 import os
 import statistics
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def predict(args: argparse.Namespace) -> None:
     out = Path(args.out)
     detections: list[dict] = []
     unread = []
+    # Of boxes at the edge, which are drawn as far as there is a picture.
+    warnings.filterwarnings("ignore", message=".*out of bounds", module="mmengine.visualization")
     for number, picture in enumerate(tqdm(pictures, desc="detecting", unit="picture"), start=1):
         pixels = mmcv.imread(str(picture))
         if pixels is None:

@@ -16,6 +16,7 @@ from mmdet_rank.cli.own_data.config import as_python, make_model, read_config
 from mmdet_rank.cli.own_data.detectors import DETECTORS
 from mmdet_rank.cli.own_data.facts import DataFacts, Machine, data_facts
 from mmdet_rank.cli.own_data.plan import make_plan
+from mmdet_rank.cli.own_data.progress import ProgressHook
 
 CPU = Machine(None, 0.0, False, 2)
 GPU = Machine("a GPU", 40.0, True, 16)
@@ -213,7 +214,7 @@ def _numbers_of_classes(value):
 
 def test_settings_follow_the_data_and_the_machine():
     plan = make_plan(facts(), CPU, smallest_stride=8)
-    assert (plan.image_size, plan.batch_size, plan.iterations) == (320, 8, 600)
+    assert (plan.image_size, plan.batch_size, plan.iterations) == (320, 8, 400)
     assert plan.learning_rate == 0.001
     assert plan.anchor_scale == 2  # 20 pixels at that size
     assert (plan.half, plan.flip) == (False, True)
@@ -224,7 +225,7 @@ def test_settings_follow_the_data_and_the_machine():
     # Small objects ask for larger images, few pictures for smaller batches.
     plan = make_plan(facts(small_object=16.0, num_train=5), CPU, smallest_stride=None)
     assert (plan.image_size, plan.batch_size, plan.anchor_scale) == (640, 4, None)
-    assert plan.iterations == 200
+    assert plan.iterations == 150
     plan = make_plan(facts(most_objects=300), CPU, smallest_stride=8, max_iters=10)
     assert (plan.iterations, plan.interval, plan.max_per_image) == (10, 10, 450)
     for classes in (("left arm", "body"), ("0", "1")):
@@ -259,3 +260,30 @@ def test_python_of_a_config_reads_as_it_was():
     assert "same" in text
     assert eval(text, {"shared": shared}) == value
     assert max(map(len, text.splitlines())) < 120
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_interrupted_training_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    data = labelled_data.write_yolo(tmp_path / "data")
+    work = tmp_path / "work"
+    original = ProgressHook.after_train_iter
+
+    def interrupt(self, runner, batch_idx, data_batch=None, outputs=None):
+        original(self, runner, batch_idx, data_batch, outputs)
+        if runner.iter == 2:
+            raise KeyboardInterrupt
+
+    arguments = ["train", str(data), "--max-iters", "4", "--work-dir", str(work)]
+    options = ["--cfg-options", "default_hooks.checkpoint.interval=2"]
+    with monkeypatch.context() as patched:
+        patched.setattr(ProgressHook, "after_train_iter", interrupt)
+        assert main([*arguments, *options]) == 1
+    message = capsys.readouterr().err
+    assert "interrupted at step 2" in message
+    assert "--resume goes on from iter_2.pth" in message
+    assert not (work / "best.pth").exists()
+    assert main([*arguments, "--resume"]) == 0
+    log = (work / "console.log").read_text()
+    assert "resumed from iter 2" in log.lower() or "iter: 2" in log.lower()
+    assert (work / "report.html").is_file()
+    assert Config.fromfile(work / "config.py").default_hooks.checkpoint.interval == 2

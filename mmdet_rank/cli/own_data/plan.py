@@ -152,7 +152,7 @@ def _iterations(
 ) -> tuple[int, str]:
     if asked is not None:
         return asked, "as asked for by --max-iters"
-    low, high = (600, 12_000) if machine.gpu else (200, 600)
+    low, high = (600, 12_000) if machine.gpu else (150, 400)
     wanted = math.ceil(_EPOCHS * data.num_train / batch)
     chosen = min(max(wanted, low), high)
     rounds = chosen * batch / data.num_train
