@@ -1,0 +1,132 @@
+"""Gathers the runs on real data, and writes their tables into ``docs/experiments.md``.
+
+With folders of runs of ``real_data.py`` their ``result.json`` are gathered in
+``benchmarks/results/``; the tables are made from there, and no figure in them is typed by hand.
+
+Example:
+    python experiments/real_tables.py work_dirs/real/*
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from digits_tables import RESULTS, figures, split_name
+from runs import FIGURES, IOU_TYPES, ROOT, spread
+
+from mmdet_rank.files import load_json, write_json
+
+sys.path.append(str(ROOT / "benchmarks"))
+from tables import fill, markdown
+
+#: Data sets by the ends of the configs' names, with what the docs call them.
+DATA = {"bccd": "blood cells", "tiles": "magnetic tiles"}
+RULES = ("LRP-optimal", "F1-optimal", "0.5")
+JUDGED = ("LRP", "precision", "recall", "F1")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Gather the runs given, and fill the tables."""
+    folders = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
+    if folders:
+        gather(folders)
+    for document, tables in blocks().items():
+        fill(document, tables)
+    return 0
+
+
+def gather(folders: list[Path]) -> None:
+    """Write the results of the runs into one file for each data set."""
+    rows: dict[str, dict[str, list[dict]]] = {data: defaultdict(list) for data in DATA}
+    for folder in sorted(folders):
+        if (folder / "result.json").is_file():
+            result = load_json(folder / "result.json")
+            rows[result["config"].rpartition("_")[2]][result["config"]].append(result)
+    for data, found in rows.items():
+        if found:
+            write_json(RESULTS / f"real_{data}.json", dict(found))
+
+
+def blocks() -> dict[Path, dict[str, str]]:
+    """The tables of the document, by name, of the results that there are."""
+    tables = {}
+    for data in DATA:
+        if (RESULTS / f"real_{data}.json").is_file():
+            rows = load_json(RESULTS / f"real_{data}.json")
+            tables[f"real_{data}"] = detectors_table(rows)
+            tables[f"real_{data}_classes"] = classes_table(rows)
+            tables[f"real_{data}_curve"] = curve_table(rows)
+        if (RESULTS / f"real_{data}_thresholds.json").is_file():
+            rows = load_json(RESULTS / f"real_{data}_thresholds.json")
+            tables[f"real_{data}_thresholds"] = thresholds_table(rows)
+    return {ROOT / "docs" / "experiments.md": tables}
+
+
+def detectors_table(rows: dict[str, list[dict]]) -> str:
+    """All figures of every detector on the test set."""
+    cells = []
+    for name, runs, kind in _each(rows):
+        tests = [run["test"] for run in runs]
+        correlation = spread([run[kind]["correlation"] for run in tests], 1, 2)
+        cells.append([*split_name(name), kind, *figures(tests, kind, FIGURES), correlation])
+    return markdown(["detector", "trained by", "of", *FIGURES, "rank corr."], cells)
+
+
+def classes_table(rows: dict[str, list[dict]]) -> str:
+    """AP and oLRP of every class on the test set."""
+    header, cells = [], []
+    for name, runs, kind in _each(rows):
+        classes = [run["test"][kind]["per_class"] for run in runs]
+        header = [f"{key}, {name}" for name in classes[0] for key in ("AP", "oLRP")]
+        values = [
+            spread([found[label][key] for found in classes], 100, 1)
+            for label in classes[0]
+            for key in ("AP", "oLRP")
+        ]
+        cells.append([*split_name(name), kind, *values])
+    return markdown(["detector", "trained by", "of", *header], cells)
+
+
+def curve_table(rows: dict[str, list[dict]]) -> str:
+    """AP on the validation set by the iteration."""
+    header, cells = [], []
+    for name, runs, kind in _each(rows):
+        curves = [run["curve"] for run in runs]
+        header = [f"AP at {point['iteration']}" for point in curves[0]]
+        values = [
+            spread([curve[place][f"{kind} AP"] for curve in curves], 100, 1)
+            for place in range(len(header))
+        ]
+        cells.append([*split_name(name), kind, *values])
+    return markdown(["detector", "trained by", "of", *header], cells)
+
+
+def thresholds_table(rows: dict[str, list[dict]]) -> str:
+    """LRP Error, precision, recall and F1 on the test set by each rule of choosing thresholds."""
+    cells = [
+        [*split_name(name), rule, *(spread([r[rule][key] for r in runs], 100, 1) for key in JUDGED)]
+        for name, runs in rows.items()
+        for rule in RULES
+    ]
+    return markdown(["detector", "trained by", "thresholds", *JUDGED], cells)
+
+
+def _each(rows: dict[str, list[dict]]) -> list[tuple[str, list[dict], str]]:
+    """Configs with their runs, for boxes and masks apart; a detector's ranked one first."""
+    ordered = sorted(rows, key=_order)
+    return [(n, rows[n], kind) for n in ordered for kind in IOU_TYPES if kind in rows[n][0]["test"]]
+
+
+def _order(name: str) -> tuple[int, int]:
+    detectors = ("atss", "retinanet", "faster-rcnn", "mask-rcnn")
+    prefixes = ("rs-", "alrp-", "ap-", "")
+    stem = name.split("_")[0]
+    prefix = next(place for place, prefix in enumerate(prefixes) if stem.startswith(prefix))
+    detector = stem.removeprefix(prefixes[prefix])
+    return detectors.index(detector), prefix
+
+
+if __name__ == "__main__":
+    sys.exit(main())

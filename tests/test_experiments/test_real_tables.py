@@ -1,0 +1,47 @@
+"""The tables of the runs on real data are made from the files of the runs."""
+
+import json
+
+import real_tables
+from runs import FIGURES
+
+
+def test_documents_show_the_figures_of_the_runs():
+    for document, tables in real_tables.blocks().items():
+        text = document.read_text()
+        for name, table in tables.items():
+            assert f"<!-- begin {name} -->\n{table}\n<!-- end {name} -->" in text
+
+
+def run(config, seed, value):
+    per_class = {"a": {"AP": value, "oLRP": 1 - value}, "b": {"AP": 0.5, "oLRP": None}}
+    part = dict.fromkeys((*FIGURES, "correlation"), value) | {"per_class": per_class}
+    curve = [{"iteration": 5, "boxes AP": value / 2}, {"iteration": 10, "boxes AP": value}]
+    return {"config": config, "seed": seed, "test": {"boxes": part}, "curve": curve}
+
+
+def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
+    monkeypatch.setattr(real_tables, "RESULTS", tmp_path)
+    for number, (config, value) in enumerate(
+        [("atss_lite0_fpn_bccd", 0.4), ("rs-atss_lite0_fpn_bccd", 0.3)] * 2
+    ):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        content = run(config, number, value + 0.1 * (number > 1))
+        (folder / "result.json").write_text(json.dumps(content))
+    real_tables.gather([*tmp_path.iterdir(), tmp_path / "nothing"])
+    ((_, tables),) = real_tables.blocks().items()
+    assert set(tables) == {"real_bccd", "real_bccd_classes", "real_bccd_curve"}
+    first, second = tables["real_bccd"].splitlines()[2:]
+    assert first.startswith("| ATSS | RS Loss | boxes | 35.0 ± 7.1 |")
+    assert second.startswith("| ATSS | MMDetection | boxes | 45.0 ± 7.1 |")
+    assert "| AP, a | oLRP, a | AP, b | oLRP, b |" in tables["real_bccd_classes"]
+    assert (
+        tables["real_bccd_classes"]
+        .splitlines()[3]
+        .endswith("| 45.0 ± 7.1 | 55.0 ± 7.1 | 50.0 ± 0.0 | - |")
+    )
+    assert "| AP at 5 | AP at 10 |" in tables["real_bccd_curve"]
+    rules = {rule: dict.fromkeys(real_tables.JUDGED, 0.25) for rule in real_tables.RULES}
+    table = real_tables.thresholds_table({"alrp-atss_lite0_fpn_bccd": [rules]})
+    assert "| ATSS | aLRP Loss | F1-optimal | 25.0 | 25.0 | 25.0 | 25.0 |" in table
