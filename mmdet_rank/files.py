@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["load_json", "write_json", "written_whole"]
+__all__ = ["load_json", "without_garbage_collection", "write_json", "written_whole"]
 
 # Smaller files are read before anybody asks how far it is.
 _LARGE = 20_000_000
@@ -42,7 +42,7 @@ def load_json(path: str | Path, *, progress: Callable[..., Any] | None = None) -
     try:
         text = raw.decode(json.detect_encoding(raw[:4]))
         del raw
-        with _without_garbage_collection():
+        with without_garbage_collection():
             if progress is None or size < _LARGE:
                 return json.loads(text)
             with progress(total=text.count("{")) as bar:
@@ -71,8 +71,8 @@ class _Ticker:
 
 
 @contextlib.contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Keep the collector from walking over millions of new objects again and again."""
+def without_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector from walking over millions of new objects again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:

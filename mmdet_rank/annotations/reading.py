@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmdet_rank.files import load_json, write_json
+from mmdet_rank.files import load_json, without_garbage_collection, write_json
 
 from .coco import check_categories, check_coco
 from .fields import describe
@@ -49,7 +49,8 @@ def read_coco(
         use = "evaluation"
     key = (stamp, use, tuple(sorted(iou_types)))
     if stamp is None or key not in _checked:
-        found = check_coco(data, str(path), use=use, iou_types=iou_types)
+        with without_garbage_collection():
+            found = check_coco(data, str(path), use=use, iou_types=iou_types)
         if stamp is None:
             return found
         _checked[key] = found

@@ -68,7 +68,11 @@ def run_lengths_add_up(counts: Sequence[str | bytes], totals: Sequence[int]) -> 
 
 def plain_run_lengths_add_up(counts: Any, total: int) -> bool:
     """Tell whether a list of run lengths has whole numbers of 0 or more that add up."""
-    if not isinstance(counts, (list, tuple)) or not all(map(is_number, counts)):
+    if not isinstance(counts, (list, tuple)) or not counts:
+        return False
+    if set(map(type, counts)) == {int}:
+        return min(counts) >= 0 and sum(counts) == total
+    if not all(map(is_number, counts)):
         return False
     return all(n >= 0 and n == n // 1 for n in counts) and sum(counts) == total
 

@@ -5,27 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmdet_rank.evaluation.f1 import best_f1, mean_f1_curve
 from mmdet_rank.evaluation.report import F1_TAU, Evaluation
 
 from .lrp_components import COLORS, LABELS
+from .lrp_curves import highlighted, plot_pr
 
-__all__ = ["draw_f1", "draw_over_tau"]
+__all__ = ["draw_over_tau", "draw_pr_and_f1", "plot_f1"]
 
 
-def draw_f1(evaluation: Evaluation, title: str = "") -> Figure:
-    """Draw precision, recall and F1 over the confidence, means over the categories, at IoU 0.5.
+def draw_pr_and_f1(evaluation: Evaluation, title: str = "") -> Figure:
+    """Draw precision-recall curves, and precision, recall and F1 over the confidence beside.
 
     Args:
         evaluation: the evaluated detector.
         title: heading, such as the name of the detector.
     """
+    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    curves, f1 = figure.subplots(1, 2)
+    plot_pr(curves, evaluation, highlighted(evaluation))
+    curves.set_title(f"at tau {evaluation.tau:g}, x marks oLRP", fontsize=10)
+    if curves.get_legend_handles_labels()[0]:
+        curves.legend(fontsize=8, loc="lower left")
+    plot_f1(f1, evaluation)
+    figure.suptitle(f"{title}: " * bool(title) + "precision and recall; F1 at IoU 0.5")
+    return figure
+
+
+def plot_f1(axes: Axes, evaluation: Evaluation) -> None:
+    """Draw precision, recall and F1 over the confidence, means over the categories, at IoU 0.5."""
     matches = evaluation.matches_at(F1_TAU)
     curve, best = mean_f1_curve(matches, tau=F1_TAU), best_f1(matches, tau=F1_TAU)
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
-    axes = figure.subplots()
     # Scores descend; a threshold between two of them keeps what the higher one keeps.
     for values, label, color in (
         (curve.precision, "precision", COLORS["FP"]),
@@ -45,8 +58,6 @@ def draw_f1(evaluation: Evaluation, title: str = "") -> Figure:
     axes.set_ylim(-0.02, 1.02)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.suptitle(f"{title}: " * bool(title) + "precision, recall and F1 at IoU 0.5")
-    return figure
 
 
 def draw_over_tau(over_tau: Sequence[Mapping[str, float | None]], title: str = "") -> Figure:

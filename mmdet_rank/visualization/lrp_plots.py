@@ -12,7 +12,7 @@ from mmdet_rank.files import written_whole
 
 from .lrp_components import draw_comparison, draw_components
 from .lrp_curves import draw_pr_curves, draw_s_lrp_curves
-from .lrp_over import draw_f1, draw_over_tau
+from .lrp_over import draw_over_tau, draw_pr_and_f1
 from .lrp_overview import draw_overview, draw_panoptic_overview
 from .names import show_names
 
@@ -20,7 +20,7 @@ __all__ = ["save_comparison", "save_lrp_plots", "save_panoptic_plots"]
 
 
 def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") -> list[Path]:
-    """Write ``overview``, ``s_lrp``, ``pr``, ``components`` and ``f1``; return the paths.
+    """Write ``overview``, ``s_lrp``, ``pr`` (with F1 beside) and ``components``; return the paths.
 
     All are ``.png``. With several taus there is ``over_tau`` too.
     """
@@ -32,7 +32,7 @@ def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") 
         "components": draw_components(report, title),
     }
     if "F1" in report:
-        figures["f1"] = draw_f1(evaluation, title)
+        figures["pr"] = draw_pr_and_f1(evaluation, title)
     if "over_tau" in report:
         figures["over_tau"] = draw_over_tau(report["over_tau"], title)
     return _save(folder, figures)

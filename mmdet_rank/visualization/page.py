@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from mmdet_rank.files import written_whole
 
+from .names import show_names
+
 __all__ = ["Page"]
 
 _STYLE = """
@@ -127,6 +129,7 @@ def _text(text: str) -> str:
 
 
 def _png(figure: Figure) -> str:
+    show_names(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -103,6 +103,5 @@ def test_any_number_of_categories(categories, tmp_path):
         "s_lrp.png",
         "pr.png",
         "components.png",
-        "f1.png",
     ]
-    assert len(list((tmp_path / "plots").iterdir())) == 5
+    assert len(list((tmp_path / "plots").iterdir())) == 4

@@ -61,8 +61,8 @@ def test_as_a_command(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "pictures"),
     [
-        ("synthetic", ["--iou-type", "segm"], ["components", "f1", "overview", "pr", "s_lrp"]),
-        ("keypoints", ["--iou-type", "keypoints"], ["components", "f1", "overview", "pr", "s_lrp"]),
+        ("synthetic", ["--iou-type", "segm"], ["components", "overview", "pr", "s_lrp"]),
+        ("keypoints", ["--iou-type", "keypoints"], ["components", "overview", "pr", "s_lrp"]),
         ("panoptic", ["--dataset", "panoptic"], ["components", "overview"]),
     ],
 )
