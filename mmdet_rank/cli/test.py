@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from copy import deepcopy
+from pathlib import Path
 
 import mmdet_rank.register  # noqa: F401
 
@@ -126,6 +127,10 @@ def prepare_config(cfg: Config, args: argparse.Namespace) -> None:
             hook = cfg.default_hooks.visualization
             if hook.type == "DetVisualizationHook":
                 hook.type = "FolderVisualizationHook"
+            elif hook.type == "SegVisualizationHook":  # writes where the visualizer does
+                folder = hook.pop("test_out_dir", None)
+                if folder is not None:
+                    cfg.visualizer.save_dir = str(Path(cfg.work_dir, folder))
     if args.tta:
         augment_test(cfg)
 

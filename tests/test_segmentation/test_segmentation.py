@@ -188,9 +188,11 @@ def test_training_resumes_exactly_and_tests(tmp_path):
     ]
     assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
     validated = [line for line in scalars(whole) if "pixels/IoU" in line][-1]
+    test = tmp_path / "test"
     figures = commands.figures(
-        [config, str(whole / "iter_4.pth"), "--work-dir", str(tmp_path / "test"), *move]
+        [config, str(whole / "iter_4.pth"), "--work-dir", str(test), "--show-dir", "shown", *move]
     )
+    assert len(list((test / "shown").rglob("*.png"))) == 2
     assert figures["pixels/AP"] == pytest.approx(validated["pixels/AP"], abs=1e-6)
 
 
