@@ -3,9 +3,12 @@
 # make test    runs the whole test suite
 # make lint    checks style and formatting
 # make mutants puts faults into the package, one by one, to see whether the tests notice (hours)
+# make types   checks the type annotations
 #
 # PYTHON=python3.12   the interpreter that .venv is made from
-# PIP_ARGS="..."      passed to every pip install (an index, a proxy, a cache)
+# PIP_ARGS="..."      passed to every pip install (an index, a proxy, a cache). Without a GPU, torch's
+#                     CPU build saves gigabytes: PIP_ARGS="--extra-index-url ADDRESS", where ADDRESS
+#                     is the one that PyTorch's installation page shows for CPU
 # TEST_ARGS="..."     passed to pytest
 # MUTANTS="..."       passed to tests/helpers/mutants.py (--number 200 --jobs 2)
 
@@ -20,7 +23,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-stamp
 PIP_INSTALL = $(BIN)/python -m pip install $(PIP_ARGS)
 
-.PHONY: setup demo test lint mutants
+.PHONY: setup demo test lint types mutants
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -37,7 +40,7 @@ $(STAMP): setup.py pyproject.toml $(wildcard requirements/*.txt)
 	touch $@
 
 demo: setup
-	$(BIN)/python tools/demo.py
+	$(BIN)/mmdet-rank demo
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) $(TEST_ARGS)
@@ -45,6 +48,9 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
 
 mutants: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/helpers/mutants.py --out work_dirs/mutants.json $(MUTANTS)

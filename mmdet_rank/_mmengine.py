@@ -57,5 +57,5 @@ def resolve_configs() -> None:
             return str(package_config(cfg_path)), None
         return find_base(cfg_path, filename)
 
-    Config.fromfile = staticmethod(fromfile)  # type: ignore[method-assign]
-    Config._get_cfg_path = staticmethod(_get_cfg_path)  # type: ignore[method-assign]
+    Config.fromfile = staticmethod(fromfile)
+    Config._get_cfg_path = staticmethod(_get_cfg_path)
