@@ -124,7 +124,7 @@ def _check_one(requirement: Requirement, found: list[Found]) -> str | None:
         return f"{needed}, but it is not installed; do: {INSTALL_STACK}"
     if len(found) > 1:
         listed = " and ".join(map(str, found))
-        extra = " ".join(entry.distribution for entry in found)
+        extra = " ".join(str(entry.distribution) for entry in found)
         return (
             f"{needed}, but got {listed}, which overwrite each other's files; "
             f"do: pip uninstall {extra}, then: {INSTALL_STACK}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ def check_images(
             )
         values = [images[index][key] for index in stated]
         advice = "write the size in pixels, a whole number"
-        sides = fields.numbers(values, key, lambda i, s=stated: where(s[i]), advice)
+        sides = fields.numbers(values, key, _place(where, stated), advice)
         wrong = np.flatnonzero(~((sides >= 1) & (sides <= _MAX_SIDE) & (sides == np.floor(sides))))
         if wrong.size:
             raise ValueError(
@@ -191,3 +191,8 @@ def _distinct_ids(entries: list[dict], what: str, source: str) -> None:
             )
         seen[value] = index
         entry["id"] = value
+
+
+def _place(where: Callable[[int], str], stated: Sequence[int]) -> Callable[[int], str]:
+    """Name an entry by its place among those that state something."""
+    return lambda i: where(stated[i])

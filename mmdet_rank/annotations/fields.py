@@ -99,7 +99,7 @@ def ids(values: list, field: str, where: Callable[[int], str]) -> list:
         return values
     if types <= {int} and (not values or -_ID_LIMIT <= min(values) <= max(values) < _ID_LIMIT):
         return values
-    result = []
+    result: list = []
     for index, value in enumerate(values):
         if isinstance(value, float) and math.isfinite(value) and value.is_integer():
             value = int(value)

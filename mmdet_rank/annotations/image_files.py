@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -78,7 +79,7 @@ def check_image_files(
             found.unreadable.append((index, path, f"{type(error).__name__}: {error}"))
             continue
         found.num_checked += 1
-        stated = images[index].get("width"), images[index].get("height")
+        stated: tuple[Any, Any] = images[index].get("width"), images[index].get("height")
         if None not in stated and stated != size and not (turned and stated == size[::-1]):
             found.other_size.append((index, stated, size[::-1] if turned else size))
         if time.monotonic() > end:

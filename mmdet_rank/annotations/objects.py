@@ -72,7 +72,7 @@ class ObjectsCheck:
                 + " ".join(found.problems)
             )
 
-    def _leave_out(self, wrong: NDArray[np.bool_], reason: str, refusal: Callable) -> None:
+    def _leave_out(self, wrong: Any, reason: str, refusal: Callable) -> None:
         """Take objects out in training; in evaluation raise what ``refusal`` makes of the first."""
         wrong = wrong & self.keep
         if not wrong.any():

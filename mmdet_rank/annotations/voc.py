@@ -35,7 +35,7 @@ def read_voc(root: Path) -> DataSet:
         ValueError: If no annotation has its picture.
     """
     left_out: Counter[str] = Counter()
-    by_name = {}
+    by_name: dict[str, list[Path]] = {}
     for path in list_files(root, SUFFIXES):
         by_name.setdefault(path.name.lower(), []).append(path)
         by_name.setdefault(path.stem.lower(), []).append(path)

@@ -46,6 +46,10 @@ def read_yolo(root: Path) -> DataSet:
         ValueError: If there are no pictures, or no label is a line of YOLO.
     """
     head = find_yolo(root)
+    if head is None:
+        raise ValueError(
+            f"Expected data.yaml or classes.txt in {root}, but there is neither; add one."
+        )
     folder = root if root.is_dir() else root.parent
     classes = _names(head)
     left_out: Counter[str] = Counter()

@@ -89,7 +89,7 @@ def _measure_detector(args: argparse.Namespace, objects: Objects, files: list[st
     config, model = load_detector(args, objects)
     bar = functools.partial(tqdm, unit=" images", file=sys.stderr)
     with explained("The priors of the config cannot be measured on this data"):
-        found = {
+        found: dict[str, Any] = {
             "priors": measure_priors(
                 config,
                 model,

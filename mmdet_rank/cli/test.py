@@ -196,7 +196,7 @@ def build_runner(cfg: Config) -> Runner:
     return runner
 
 
-def _innermost(dataset: dict) -> dict:
+def _innermost(dataset: ConfigDict) -> ConfigDict:
     while "dataset" in dataset:
         dataset = dataset["dataset"]
     return dataset

@@ -56,7 +56,7 @@ def rank_weights(
         with torch.enable_grad():
             errors = torch.zeros_like(problem.quality, dtype=torch.float32).requires_grad_()
             loc = loss.rank(problem.logits.detach().reshape(-1), targets, errors).loc
-            return torch.autograd.grad(loc, errors)[0]
+            return torch.autograd.grad(loc, errors)[0]  # type: ignore[arg-type]
     return ranking_weights(
         problem.logits.reshape(-1),
         targets,

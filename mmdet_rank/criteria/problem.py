@@ -74,7 +74,7 @@ class RankingProblem:
     label_weights: Tensor | None = None
     boxes: BoxTask | None = None
     masks: MaskTask | None = None
-    quality: Tensor | None = None
+    quality: Tensor = None  # type: ignore[assignment]  # set when the problem is made
 
     def __post_init__(self) -> None:
         if self.quality is not None:

@@ -58,7 +58,7 @@ class RankedLosses(dict[str, Tensor]):
         loc = self.ranked.loc
         if loc is not None and loc.requires_grad:
             # aLRP's localisation part is linear in the errors: its gradient are its weights.
-            return torch.autograd.grad(loc, self.unit_errors, retain_graph=True)[0]
+            return torch.autograd.grad(loc, self.unit_errors, retain_graph=True)[0]  # type: ignore[arg-type]
         return self.criterion.weights(self.problem, self.targets)
 
     def box_loss_beside(self, errors: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.registry import MODELS
@@ -56,7 +56,7 @@ class RankingCriterion(nn.Module):
     def __init__(
         self,
         loss_cls: RankingLoss,
-        loss_bbox: nn.Module | None = None,
+        loss_bbox: Any = None,
         instance_weight: str | None = None,
         balance: str | dict | None = None,
         loss_weight: float = 1.0,

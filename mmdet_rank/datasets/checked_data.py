@@ -12,7 +12,7 @@ import contextlib
 import copy
 import functools
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +112,13 @@ def with_checked_files(node: Any) -> Any:
     return node
 
 
-def coco_type(dataset: dict) -> type | None:
+def coco_type(dataset: dict) -> Any:
     """Return the class of a config's data set where it reads a local COCO file by ``COCOAPI``."""
-    kind = dataset.get("type")
+    kind: Any = dataset.get("type")
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
-    if not (isinstance(kind, type) and issubclass(kind, CocoDataset) and kind.COCOAPI is COCO):
+    if not (isinstance(kind, type) and issubclass(kind, CocoDataset)):
+        return None
+    if getattr(kind, "COCOAPI", None) is not COCO:
         return None
     path = Path(dataset.get("data_root") or "", dataset.get("ann_file") or "")
     return kind if path.suffix == ".json" and "://" not in str(path) else None
@@ -153,11 +155,11 @@ def _values(node: Any, key: str) -> list:
     return []
 
 
-def _build(kind: type, use: str, iou_types: tuple[str, ...], **options: Any) -> Any:
+def _build(kind: Any, use: str, iou_types: tuple[str, ...], **options: Any) -> Any:
     dataset = kind.__new__(kind)
     dataset.COCOAPI = functools.partial(CheckedCOCO, use=use, iou_types=iou_types)
     dataset.__init__(**options)
-    pipeline: Callable = dataset.pipeline
+    pipeline = dataset.pipeline
     if type(pipeline) is Compose:
         dataset.pipeline = ExplainedPipeline(pipeline.transforms)
     return dataset

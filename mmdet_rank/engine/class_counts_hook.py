@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
@@ -44,7 +45,7 @@ class ClassCountsHook(Hook):
         numbers = list(counts.values())
         for name, loss in losses.items():
             loss.set_class_counts(numbers)
-            weights = ", ".join(f"{weight:.3g}" for weight in loss.alpha)
+            weights = ", ".join(f"{weight:.3g}" for weight in np.atleast_1d(loss.alpha))
             runner.logger.info(
                 f"{name}: {counts}, imbalance {imbalance_ratio(numbers):.3g} : 1, weights {weights}"
             )

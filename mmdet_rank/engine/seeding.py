@@ -84,5 +84,6 @@ class SeededCollate:
     def seed_next(self, worker_id: int | None = None) -> None:
         """Seed for the batch that this worker loads next; also usable as a `worker_init_fn`."""
         worker = get_worker_info()
-        number = self.start + worker.id + self._done * worker.num_workers
+        place, count = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        number = self.start + place + self._done * count
         seed_generators(self.seed, self.rank, number, LOADER_WORKER)

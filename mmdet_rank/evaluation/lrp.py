@@ -228,7 +228,8 @@ def lrp_curve(
         tau=tau,
         importance=importance,
     )
-    return LRPCurve(ranked[last_of_score], *(np.atleast_1d(e) for e in error), num_tp=num_tp)
+    lrp, loc, fp, fn = map(np.atleast_1d, error)
+    return LRPCurve(ranked[last_of_score], lrp, loc, fp, fn, num_tp.astype(np.int64, copy=False))
 
 
 def lrp_at_threshold(
@@ -307,9 +308,9 @@ def mean_defined(values: Iterable[float]) -> float:
     >>> mean_defined([0.5, float("nan"), 1.0])
     0.75
     """
-    values = np.asarray(list(values), dtype=np.float64)
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else float("nan")
+    numbers = np.asarray(list(values), dtype=np.float64)
+    defined = numbers[~np.isnan(numbers)]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def _loc_errors(quality: NDArray[np.float64]) -> NDArray[np.float64]:

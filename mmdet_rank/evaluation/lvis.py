@@ -232,7 +232,8 @@ def _check_federated(ground_truth: dict, source: str) -> None:
                     f"{describe(image.get(key))}; evaluate ground truth without it by the rules of "
                     "COCO (--dataset coco)."
                 )
-            image[key] = ids(image[key], key, lambda _, index=index: where(index))
+            name = where(index)
+            image[key] = ids(image[key], key, lambda _, name=name: name)  # type: ignore[misc]
     for index, category in enumerate(ground_truth["categories"]):
         if category.get("frequency") not in _FREQUENCIES:
             raise ValueError(

@@ -194,6 +194,7 @@ def panoptic_report(
             continue
         error = lrp_from_counts(num_tp, num_fp, num_fn, max(num_tp - iou_sum, 0.0), tau=tau)
         quality = panoptic_quality(*pq_row.tolist())
+        values: dict[str, Any]
         values = dict(zip(("LRP", "LRP_Loc", "LRP_FP", "LRP_FN"), error, strict=True))
         values |= dict(zip(("PQ", "SQ", "RQ"), quality, strict=True))
         per_class[category["name"]] = values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .f1 import BestF1, best_f1
 from .lrp import (
@@ -146,7 +147,7 @@ class Evaluation:
             category name.
         """
         optimal = self.optimal()
-        report = {"tau": self.tau}
+        report: dict[str, Any] = {"tau": self.tau}
         for key, component in _COMPONENTS.items():
             report[key] = mean_defined(getattr(value, component) for value in optimal.values())
         for size, suffix in SIZES.items():

@@ -142,7 +142,7 @@ def measure_priors(
         gt = InstanceData(
             bboxes=torch.from_numpy(corners).float(), labels=torch.from_numpy(objects.label[rows])
         )
-        padded = tuple(-(-side // divisor) * divisor for side in (new_height, new_width))
+        padded = (-(-new_height // divisor) * divisor, -(-new_width // divisor) * divisor)
         assigned = assign_image(head, padded, gt)
         positive = assigned.gt_inds > 0
         positives += np.bincount(assigned.level[positive], minlength=num_levels)

@@ -209,6 +209,6 @@ def masks_of_labels(
         and target.dim() == 3
         and weight.shape == pred.shape[:1] == target.shape[:1]
     )
-    if not labelled:
+    if weight is None or not labelled:
         return pred, weight
     return pred[torch.arange(len(weight), device=pred.device), weight], None

@@ -7,7 +7,7 @@ MMSegmentation's registry alone, so that importing it costs next to nothing.
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from mmseg.registry import MODELS
@@ -52,7 +52,7 @@ class PixelLoss(nn.Module):
     """
 
     #: The module that computes the loss.
-    loss_class: ClassVar[type]
+    loss_class: ClassVar[Any]
 
     def __init__(
         self,

@@ -100,7 +100,7 @@ class REGLoss(nn.Module):
         self.loss_weight = loss_weight
         #: Whether `ClassCountsHook` has still to count the training set's annotations.
         self.counts_missing = class_counts == "auto"
-        if class_counts is not None and not self.counts_missing:
+        if class_counts is not None and not isinstance(class_counts, str):
             self.set_class_counts(class_counts)
         self._distances: DistanceSource | None = None
 

@@ -26,7 +26,7 @@ class StandInLoader(Loader):
 
         vars(module).update(STAND_INS)
         module.__doc__ = "Stand-ins for mmcv's compiled operators, from mmdet_rank."
-        module.__getattr__ = missing_operator
+        vars(module)["__getattr__"] = missing_operator
 
 
 class StandInFinder(MetaPathFinder):

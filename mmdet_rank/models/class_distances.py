@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -80,6 +81,10 @@ def WithClassDistances(head: str, **options) -> nn.Module:
 class PriorDistances:
     """Mix-in of one-stage heads: distances of priors while the losses are computed."""
 
+    prior_generator: Any
+    num_classes: int
+    loss_cls: REGLoss
+
     def loss_by_feat(self, cls_scores: list[Tensor], *inputs) -> dict:
         """The head's own losses; its inputs end in objects, meta information, ignored objects."""
         objects = inputs[-3]
@@ -90,11 +95,14 @@ class PriorDistances:
         name = type(self).__name__
         source = DistancesOfLevels(name, priors, objects, self.num_classes, by_image)
         with self.loss_cls.measured_by(source):
-            return super().loss_by_feat(cls_scores, *inputs)
+            return super().loss_by_feat(cls_scores, *inputs)  # type: ignore[misc]
 
 
 class PixelDistances:
     """Mix-in of semantic heads: distances of pixels while the loss is computed."""
+
+    seg_rescale_factor: float
+    loss_seg: REGLoss
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, *args) -> dict:
         """The head's own loss."""
@@ -112,7 +120,7 @@ class PixelDistances:
             return maps.movedim(1, -1).reshape(rows.shape)
 
         with self.loss_seg.measured_by(distances):
-            return super().loss(x, batch_data_samples, *args)
+            return super().loss(x, batch_data_samples, *args)  # type: ignore[misc]
 
 
 class DistancesOfLevels:

@@ -30,11 +30,13 @@ class RankingHead:
         **kwargs: Any,
     ) -> None:
         # MMDetection's heads read use_sigmoid from the config, not from the loss.
-        super().__init__(*args, loss_cls=dict(use_sigmoid=True) | dict(loss_cls), **kwargs)
+        own = dict(use_sigmoid=True) | dict(loss_cls)
+        super().__init__(*args, loss_cls=own, **kwargs)  # type: ignore[call-arg]  # a mix-in
         self._build_criteria(criterion)
 
     def _build_criteria(self, options: dict | None) -> None:
-        self.criterion = build_criterion(options, self.loss_cls, getattr(self, "loss_bbox", None))
+        loss_cls = self.loss_cls  # type: ignore[attr-defined]  # the head's own
+        self.criterion = build_criterion(options, loss_cls, getattr(self, "loss_bbox", None))
 
 
 class RankingBoxHead(RankingHead):
@@ -86,4 +88,4 @@ class RankingHeadWithoutCenterness(RankingBoxHead):
                 "to override a base."
             )
         super().__init__(*args, **kwargs)
-        del self.loss_centerness
+        del self.loss_centerness  # type: ignore[attr-defined]

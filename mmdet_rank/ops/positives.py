@@ -71,7 +71,7 @@ class PairSums:
         if self._small:
             return weights @ self._steps_of_lower.T
         # The same sums with the signs of logits and labels turned.
-        return sums_over_positives(-self.scores, weights, self.delta, -self.labels)
+        return sums_over_positives(-self.scores, weights, self.delta, -self.labels)  # type: ignore[operator]
 
     @functools.cached_property
     def _steps(self) -> Tensor:
@@ -83,7 +83,7 @@ class PairSums:
 
     @functools.cached_property
     def _steps_of_lower(self) -> Tensor:
-        return self._steps * (self.labels[:, None] < self.labels[None, :])
+        return self._steps * (self.labels[:, None] < self.labels[None, :])  # type: ignore[index]
 
 
 def sums_over_positives(

@@ -70,7 +70,8 @@ def rank_sort_loss(
     ranking = rank_examples(logits, roles, delta, sync=sync)
     if ranking is None:
         return zero_loss(logits), zero_loss(logits)
-    return ranking.attach(logits, ranking.blame("rank_sort", _blame))
+    ranking_loss, sorting_loss = ranking.attach(logits, ranking.blame("rank_sort", _blame))
+    return ranking_loss, sorting_loss
 
 
 def _blame(ranking: Ranking) -> Blame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from .distributed import gather_rows, reduce_histogram, world_size
 from .kernels import use_kernels
 from .knots import Histogram, KnotTable
-from .negatives import LocatedNegatives, locate_negatives
+from .negatives import locate_negatives
 from .positives import PairSums
 from .roles import Roles
 
@@ -78,9 +79,9 @@ class Blame:
     """
 
     values: tuple[Tensor, ...] = ()
-    positives: Tensor | None = None
-    shares: Tensor | None = None
-    weights: Tensor | None = None
+    positives: Any = None
+    shares: Any = None
+    weights: Any = None
 
 
 @dataclass
@@ -105,8 +106,8 @@ class Ranking:
     features: Tensor
     world: int
     by_kernels: bool
-    table: KnotTable
-    negatives: LocatedNegatives
+    table: Any  # KnotTable, or SortedKnots of the kernels
+    negatives: Any  # LocatedNegatives and others, by what found them
     histogram: Histogram
 
     @property

@@ -78,7 +78,7 @@ def read_roles(
                 "Expected labels and ignored only with positives, but got targets; these say both."
             )
         return _dense_roles(logits, targets, check_finite)
-    return _sparse_roles(logits, positives, labels, ignored, check_finite)
+    return _sparse_roles(logits, positives, labels, ignored, check_finite)  # type: ignore[arg-type]
 
 
 def _dense_roles(logits: Tensor, targets: Tensor, check_finite: bool) -> Roles:

@@ -7,6 +7,8 @@ entropy-based losses to handle class imbalanced medical image segmentation".
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from .focal_margin import focal_margin_terms
@@ -68,7 +70,7 @@ def unified_focal_loss(
         return pixels
     probs = logits.to(foreground.dtype).sigmoid()
     targets = targets.to(probs.dtype)
-    options = dict(delta=delta, smooth=smooth, weights=weights)
+    options: dict[str, Any] = dict(delta=delta, smooth=smooth, weights=weights)
     regions = error_power(tversky_index(1 - probs, 1 - targets, **options), 1.0) + error_power(
         tversky_index(probs, targets, **options), 1 - gamma
     )

@@ -59,8 +59,8 @@ def class_shares(report: Mapping) -> dict[str, ErrorShares]:
     shares = {}
     for name, values in report["per_class"].items():
         prefix = "oLRP" if "oLRP" in values else "LRP"
-        parts = (values[f"{prefix}_{part}"] for part in ("Loc", "FP", "FN"))
-        shares[name] = error_shares(*parts, tau=report["tau"])
+        loc, fp, fn = (values[f"{prefix}_{part}"] for part in ("Loc", "FP", "FN"))
+        shares[name] = error_shares(loc, fp, fn, tau=report["tau"])
     return dict(sorted(shares.items(), key=lambda item: -sum(item[1])))
 
 

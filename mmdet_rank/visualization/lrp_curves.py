@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def plot_s_lrp(
         if not curve.thresholds.size:
             continue
         # Scores descend; a threshold between two of them keeps what the higher one keeps.
-        steps = {"drawstyle": "steps-post"}
+        steps: dict[str, Any] = {"drawstyle": "steps-post"}
         values = getattr(curve, quantity)
         if name not in names:
             axes.plot(curve.thresholds, values, color="0.85", lw=0.6, zorder=1, **steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def plot_f1(axes: Axes, evaluation: Evaluation) -> None:
     axes.legend(frameon=False)
 
 
-def draw_over_tau(over_tau: Sequence[Mapping[str, float | None]], title: str = "") -> Figure:
+def draw_over_tau(over_tau: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     """Draw optimal LRP and its components over tau (thesis Fig. H.2, the mean).
 
     Args:

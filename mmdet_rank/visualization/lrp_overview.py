@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mmdet_rank.evaluation.report import Evaluation, percent
 
-from .lrp_components import class_shares, plot_shares
+from .lrp_components import ErrorShares, class_shares, plot_shares
 from .lrp_curves import highlighted, plot_pr, plot_s_lrp
 
 __all__ = ["draw_overview", "draw_panoptic_overview"]
@@ -71,7 +72,7 @@ def _plot_classes(axes: Axes, report: Mapping) -> None:
         shown = [*names[:half], "...", *names[-half:]]
     else:
         shown = names
-    empty = type(next(iter(shares.values())))(0.0, 0.0, 0.0) if shares else None
+    empty = ErrorShares(0.0, 0.0, 0.0)
     plot_shares(axes, shown, [shares.get(name, empty) for name in shown])
     for text, name in zip(list(axes.texts), shown, strict=True):
         if name == "...":
@@ -101,7 +102,7 @@ def _plot_thresholds(axes: Axes, report: Mapping) -> None:
     ]
     low, high = min([0.0, *thresholds]), max([1.0, *thresholds])
     axes.hist(thresholds, bins=20, range=(low, high), color="0.4")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("LRP-optimal score threshold")
     axes.set_ylabel("number of categories")
     axes.set_title("where to cut the scores", fontsize=10)

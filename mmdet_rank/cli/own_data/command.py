@@ -133,7 +133,7 @@ def _choose_start(
         source = read_config(detector.small)
         return make_model(source, number, base), None, _hooks(source), None
     sources = {name: read_config(name) for name in {detector.small, detector.large}}
-    if base == "coco":
+    if base == "coco" and detector.stock is not None:
         sources.pop(detector.small)
         stock = make_model(read_config(f"mmdet::{detector.stock}"), 80, "file")
         filename = start.download(start.published_weights(detector.stock), stock)

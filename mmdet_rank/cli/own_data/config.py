@@ -278,7 +278,7 @@ def _loader(
     plan: Plan, classes: tuple[str, ...], ann_file: Path, pictures: Path, pipeline: list[dict]
 ) -> dict:
     train = ann_file.stem == "train"
-    dataset = {
+    dataset: dict[str, Any] = {
         "type": "CocoDataset",
         "metainfo": {"classes": classes, "palette": class_colors(len(classes))},
         "ann_file": str(ann_file),

@@ -138,7 +138,8 @@ def _build_split(folder: Path, split: str, options: DigitsOptions, bar: tqdm) ->
     streams = np.random.SeedSequence([options.seed, SPLITS.index(split)]).spawn(2)
     num_images = getattr(options, split)
     plan = plan_labels(num_images, options, np.random.default_rng(streams[0]))
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     (folder / split).mkdir()
     for image_id, (labels, stream) in enumerate(
         zip(plan, streams[1].spawn(num_images), strict=True), start=1

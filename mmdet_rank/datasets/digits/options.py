@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 #: Smallest picture in which a few digits of legible size fit beside each other.
 MIN_SIZE = 64
@@ -64,9 +65,10 @@ class DigitsOptions:
         return [weight / total for weight in weights]
 
 
-def _check_integer(name: str, value: object, low: int, high: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
+def _check_integer(name: str, value: Any, low: int, high: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, Integral)):
         raise TypeError(f"Expected {name} to be an integer but got {value!r}.")
-    if value < low or (high is not None and value > high):
+    number = int(value)
+    if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"Expected {name} to be {wanted} but got {value}.")

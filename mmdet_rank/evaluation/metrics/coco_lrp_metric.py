@@ -105,7 +105,7 @@ class CocoLRPMetric(CocoMetric):
         self.report_prefix = report_prefix
         self.backend = backend
         self._told = False
-        if own:
+        if own and ann_file is not None:
             self._read_truth(ann_file)
 
     def _read_truth(self, path: str) -> None:
@@ -141,6 +141,8 @@ class CocoLRPMetric(CocoMetric):
             evaluation = evaluations.get(iou_type)
             if evaluation is None:
                 evaluation = self._evaluate_nothing(iou_type)
+            if evaluation is None:
+                continue
             figures |= self._publish(evaluation, iou_type)
             if self.max_dets != _COCO_LIMIT and f"{iou_type}_mAP" in figures:
                 # pycocotools has AP at 100 detections, whatever the limit of the rest is.
@@ -177,7 +179,7 @@ class CocoLRPMetric(CocoMetric):
             importance=self.importance,
         )
 
-    def _evaluate_nothing(self, iou_type: str) -> Evaluation:
+    def _evaluate_nothing(self, iou_type: str) -> Evaluation | None:
         """Evaluate results without any detection, of which CocoMetric returns no figure.
 
         oLRP is then 1, so that a first epoch without a detection does not stop ``save_best``.

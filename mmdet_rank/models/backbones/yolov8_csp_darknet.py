@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmcv.cnn import ConvModule
 from mmdet.models.utils import make_divisible
@@ -59,7 +60,7 @@ class YOLOv8CSPDarknet(BaseModule):
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
-        options = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
+        options: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
         channels = [
             make_divisible(width * widen_factor, 8)
             for width in (64, 128, 256, 512, last_stage_out_channels)

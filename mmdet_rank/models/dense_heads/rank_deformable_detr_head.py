@@ -82,7 +82,7 @@ class RankDeformableDETRHead(RankingBoxHead, DeformableDETRHead):
                 self.criteria[i], cls_scores, bbox_preds, batch_gt_instances, batch_img_metas
             )
             losses.update(of_layer if i == last else losses_named(f"d{i}.", of_layer))
-        if enc_cls_scores is not None:
+        if enc_cls_scores is not None and enc_bbox_preds is not None:
             of_encoder = self._encoder_losses(
                 enc_cls_scores, enc_bbox_preds, batch_gt_instances, batch_img_metas
             )

@@ -96,13 +96,16 @@ class RankSOLOV2Head(RankingHead, SOLOV2Head):
     ) -> dict:
         """Losses of all levels and images at once; see `SOLOV2Head.loss_by_feat`."""
         targets = [
-            self._get_targets_single(gt_instances, mask_feats.shape[-2:])
+            self._get_targets_single(gt_instances, (mask_feats.shape[-2], mask_feats.shape[-1]))
             for gt_instances in batch_gt_instances
         ]
-        preds, mask_targets, labels = [], [], []
+        preds: list[Tensor] = []
+        mask_targets: list[Tensor] = []
+        labels: list[Tensor] = []
         for level, kernels in enumerate(mlvl_kernel_preds):
             for image, (of_image, features) in enumerate(zip(targets, mask_feats, strict=True)):
-                own_targets, own_labels, _, cells = (part[level] for part in of_image)
+                own_targets, own_labels = of_image[0][level], of_image[1][level]
+                cells = of_image[3][level]
                 own_kernels = kernels[image].flatten(1)[:, cells]
                 preds.append(torch.einsum("cn,chw->nhw", own_kernels, features))
                 mask_targets.append(own_targets)
@@ -118,7 +121,7 @@ class RankSOLOV2Head(RankingHead, SOLOV2Head):
                 labels=flat_labels,
                 positives=find_positives(flat_labels, self.num_classes),
                 masks=MaskTask(errors / weight, outputs=mask_logits, loss_weight=weight),
-                quality=self._quality(mask_logits, masks),
+                quality=self._quality(mask_logits, masks),  # type: ignore[arg-type]
             )
         )
 

@@ -282,7 +282,8 @@ class YOLOv8Head(BaseDenseHead):
         img_meta: dict | None = None,
     ) -> InstanceData:
         results = super()._bbox_post_process(results, cfg, rescale, with_nms, img_meta)
-        height, width = img_meta["ori_shape"][:2] if rescale else content_shape(img_meta)
+        meta = img_meta or {}
+        height, width = meta["ori_shape"][:2] if rescale else content_shape(meta)
         limits = results.bboxes.new_tensor([width, height, width, height])
         results.bboxes = results.bboxes.clamp(min=0).minimum(limits)
         return results

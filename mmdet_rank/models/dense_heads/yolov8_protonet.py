@@ -104,7 +104,7 @@ class YOLOv8Protonet(RankYOLOv8Protonet):
         **kwargs,
     ) -> dict:
         """Losses of the masks; see `YOLACTProtonet.loss`."""
-        chosen = [self._choose(own) for own in positive_infos]
+        chosen = [self._choose(own) for own in positive_infos or ()]
         return YOLACTProtonet.loss(self, x, batch_data_samples, positive_infos=chosen, **kwargs)
 
     def loss_by_feat(

@@ -107,7 +107,7 @@ class YOLOv8SegHead(YOLOv8Head):
         with_nms: bool = True,
     ) -> list[InstanceData]:
         """Detections of each image with their ``coeffs``; see `YOLOv8Head.predict_by_feat`."""
-        cfg = self.test_cfg if cfg is None else cfg
+        cfg = (self.test_cfg if cfg is None else cfg) or {}
         outputs = self.dense_outputs(cls_scores, bbox_preds, bbox_dists)
         scores = outputs.logits.to(outputs.boxes.dtype).sigmoid()
         found = []

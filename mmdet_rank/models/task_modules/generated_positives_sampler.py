@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.task_modules.assigners import AssignResult
@@ -71,7 +72,7 @@ class GeneratedPositivesSampler(RandomSampler):
         self.num_positives = int(num * pos_fraction)
         self.num_generated = self.num_positives if num_generated is None else num_generated
         self.nms_iou = nms_iou
-        self.options = dict(
+        self.options: dict[str, Any] = dict(
             weights=weights, bases=tuple(bases), within_bins=within_bins, balanced=balanced
         )
         # Says now what it would say in the first iteration.
