@@ -12,7 +12,7 @@ import contextlib
 import copy
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ __all__ = ["BACKENDS", "choose_backend", "collect_faster_matches", "make_faster_
 BACKENDS = ("auto", "faster", "pycocotools")
 
 
-def choose_backend(backend: str, ground_truth_ids: Mapping[int, Any] = ()) -> str:
+def choose_backend(backend: str, ground_truth_ids: Container[int] = ()) -> str:
     """Which backend evaluates.
 
     Args:
