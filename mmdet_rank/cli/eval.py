@@ -10,13 +10,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmdet_rank.cli.errors import UserError, refused_input
+from mmdet_rank.evaluation.average_precision import correlation_bounds
 from mmdet_rank.evaluation.coco import evaluate_coco
-from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, mean_defined
 from mmdet_rank.evaluation.panoptic import evaluate_panoptic
 from mmdet_rank.evaluation.report import (
+    F1_TAU,
     Evaluation,
     class_table,
     comparison_table,
+    defined,
+    format_table,
+    percent,
     summary_table,
     tau_table,
 )
@@ -37,13 +42,22 @@ def evaluate_files(args: argparse.Namespace) -> None:
         raise UserError("--annotations and --results are needed, or --compare")
     if args.dataset == "panoptic" and (len(args.tau) > 1 or args.importance != EQUAL_IMPORTANCE):
         raise UserError("--dataset panoptic takes one --tau and no --importance")
+    if args.dataset != "coco" and args.quality != "iou":
+        raise UserError(f"--quality giou is for boxes of COCO files, not for {args.dataset}")
+    if args.dataset == "panoptic" and args.bounds:
+        raise UserError("panoptic predictions have no scores, so --bounds has nothing to order")
     if args.dataset == "panoptic" and args.thresholds is not None:
         raise UserError("panoptic predictions have no scores, so --thresholds has nothing to write")
     with refused_input():
         if args.compare is not None:
             compare(args.compare, args.plots)
             return
-        report, evaluation = evaluate(args)
+        if len(args.results) > 1:
+            from mmdet_rank.cli.eval_detectors import compare_results
+
+            compare_results(args)
+            return
+        report, evaluation = evaluate(args, args.results[0])
         if args.thresholds is not None:
             write_json(args.thresholds, report_thresholds(report))
             _say_written([args.thresholds])
@@ -51,14 +65,15 @@ def evaluate_files(args: argparse.Namespace) -> None:
             write_json(args.out, report)
             _say_written([args.out])
         if args.plots is not None:
-            _say_written(save_plots(args.plots, report, evaluation, args.results.stem))
+            _say_written(save_plots(args.plots, report, evaluation, args.results[0].stem))
         for note in evaluation.notes if evaluation is not None else []:
             print(f"warning: {note}", file=sys.stderr)
         if not args.quiet:
             print(class_table(report), end="\n\n")
         print(summary_table(report))
-        if table := tau_table(report):
-            print(f"\n{table}")
+        for table in (tau_table(report), bounds_table(report)):
+            if table:
+                print(f"\n{table}")
         if evaluation is not None and (names := cut_off(evaluation)):
             print(
                 f"note: {len(names)} categories are best with all their detections kept "
@@ -88,30 +103,36 @@ def compare(paths: list[Path], plots: Path | None) -> None:
     print(table)
 
 
-def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
-    """Evaluate as the command line says; return the report, and the matches unless panoptic."""
+def evaluate(args: argparse.Namespace, file: Path) -> tuple[dict, Evaluation | None]:
+    """Evaluate a result file as the command line says.
+
+    Returns:
+        The report, and the matches unless panoptic.
+    """
     progress = None if args.quiet else functools.partial(tqdm, desc="matching", file=sys.stderr)
     bar = functools.partial(tqdm, delay=5, file=sys.stderr, leave=False)
     ground_truth, results = (
         load_json(path, progress=functools.partial(bar, desc=f"reading {path.name}"))
-        for path in (args.annotations, args.results)
+        for path in (args.annotations, file)
     )
-    names = str(args.annotations), str(args.results)
+    names = str(args.annotations), str(file)
     if args.dataset == "panoptic":
         report = evaluate_panoptic(
             ground_truth,
             results,
             args.gt_folder or args.annotations.with_suffix(""),
-            args.dt_folder or args.results.with_suffix(""),
+            args.dt_folder or file.with_suffix(""),
             tau=args.tau[0],
             progress=progress,
             names=names,
         )
         return report, None
+    options = {}
     if args.dataset == "lvis":
         from mmdet_rank.evaluation.lvis import evaluate_lvis as evaluate_dataset
     else:
         evaluate_dataset = functools.partial(evaluate_coco, backend=args.backend)
+        options = {"quality": args.quality}
     evaluation = evaluate_dataset(
         ground_truth,
         results,
@@ -121,8 +142,12 @@ def evaluate(args: argparse.Namespace) -> tuple[dict, Evaluation | None]:
         max_dets=args.max_dets,
         progress=progress,
         names=names,
+        **options,
     )
-    return evaluation.report(), evaluation
+    report = evaluation.report()
+    if args.bounds:
+        report["correlation_bounds"] = bounds_report(evaluation)
+    return report, evaluation
 
 
 def save_plots(folder: Path, report: dict, evaluation: Evaluation | None, title: str) -> list[Path]:
@@ -132,6 +157,44 @@ def save_plots(folder: Path, report: dict, evaluation: Evaluation | None, title:
     if evaluation is None:
         return save_panoptic_plots(folder, report, title)
     return save_lrp_plots(folder, evaluation, title)
+
+
+def bounds_report(evaluation: Evaluation) -> dict:
+    """AP, AP50, AP75 and AP90 as found and at both bounds, and the correlation of today.
+
+    Raises:
+        ValueError: IoU 0.5 was not evaluated.
+    """
+    if evaluation.quality != "iou":
+        raise ValueError("Expected --quality iou with --bounds, but got giou; leave one out.")
+    bounds = correlation_bounds(evaluation.matches_at(F1_TAU))
+
+    def figures(by_tau: dict[float, float]) -> dict[str, float | None]:
+        named = {"AP50": by_tau[0.5], "AP75": by_tau[0.75], "AP90": by_tau[0.9]}
+        named = {"AP": mean_defined(by_tau.values())} | named
+        return {key: defined(value) for key, value in named.items()}
+
+    return {
+        "correlation": defined(bounds.correlation),
+        "lower": figures(bounds.lower),
+        "found": figures(bounds.found),
+        "upper": figures(bounds.upper),
+    }
+
+
+def bounds_table(report: dict) -> str:
+    """Return the bounds of a report as a text table, in percent; empty without them."""
+    bounds = report.get("correlation_bounds")
+    if bounds is None:
+        return ""
+    found = bounds["correlation"]
+    correlations = {"lower": "-1", "found": "-" if found is None else f"{found:.2f}", "upper": "1"}
+    keys = list(bounds["found"])
+    rows = [
+        [name, correlation, *(percent(bounds[name][key]) for key in keys)]
+        for name, correlation in correlations.items()
+    ]
+    return format_table(["localisation", "correlation", *keys], rows)
 
 
 def cut_off(evaluation: Evaluation) -> list[str]:

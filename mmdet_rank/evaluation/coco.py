@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from mmdet_rank.annotations import IOU_TYPES, check_coco, check_results
 
 from .faster import choose_backend, collect_faster_matches, make_faster_eval
+from .giou import check_quality, match_by_giou
 from .lrp import EQUAL_IMPORTANCE, MatchedDetections, check_importance, check_taus
 from .report import Evaluation
 
@@ -54,6 +55,7 @@ def evaluate_coco(
     tau: float | Sequence[float] = 0.5,
     importance: Sequence[float] = EQUAL_IMPORTANCE,
     max_dets: int | None = None,
+    quality: str = "iou",
     progress: Callable[..., Any] | None = None,
     names: tuple[str, str] = ("ground truth", "results"),
     backend: str = "auto",
@@ -69,6 +71,7 @@ def evaluate_coco(
         importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
         max_dets: how many detections of an image and category count, those of the highest scores,
             for all figures; 100, and 20 for keypoints, as pycocotools has it, by default.
+        quality: of localisation in LRP Error: ``iou`` (of keypoints OKS), or ``giou`` of boxes.
         progress: makes a progress bar, as ``tqdm.tqdm`` does: called as ``progress(total=N)``, and
             ``update(number)`` of what it returns after so many of the N steps, ``n`` so far.
         names: what to call the two files in messages.
@@ -88,8 +91,9 @@ def evaluate_coco(
     if max_dets is None:
         max_dets = DEFAULT_MAX_DETS[iou_type]
     check_max_dets(max_dets)
-    check_taus(tau)
+    taus = check_taus(tau)
     check_importance(importance)
+    check_quality(quality, iou_type)
     found = check_coco(ground_truth, names[0], use="evaluation", iou_types=(iou_type,))
     ground_truth = found.dataset
     checked = check_results(results, ground_truth, iou_type, names[1])
@@ -114,12 +118,16 @@ def evaluate_coco(
         with coco_eval.watched(progress):
             coco_eval.evaluate()
         coco_eval.accumulate()
+        matched = coco_eval
+        if quality == "giou":
+            collect, matched = collect_matches, match_by_giou(coco_gt, coco_dt, taus, max_dets)
     category_names = {c["id"]: c["name"] for c in ground_truth["categories"]}
     evaluation = Evaluation.gather(
-        lambda value: matches_by_name(collect(coco_eval, value), category_names),
+        lambda value: matches_by_name(collect(matched, value), category_names),
         average_figures(coco_eval),
         tau=tau,
         importance=importance,
+        quality=quality,
     )
     evaluation.notes = notes
     return evaluation

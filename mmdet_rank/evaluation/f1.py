@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .lrp import LRPCurve, MatchedDetections, lrp_curve, mean_defined
+from .steps import mean_steps
 from .thresholds import midway_threshold
 
 __all__ = ["BestF1", "F1Curve", "PrecisionRecallF1", "best_f1", "mean_f1_curve"]
@@ -66,22 +67,12 @@ def mean_f1_curve(matches: Mapping[str, MatchedDetections], *, tau: float = 0.5)
         matches: matched detections at ``tau`` by category; those without ground truth are left out.
         tau: quality from which on a match counted.
     """
-    curves = _curves(matches, tau)
-    # Each category changes the sums at its own scores alone: from one to the next, by so much.
-    scores = np.concatenate([curve.thresholds for curve in curves.values()] or [np.zeros(0)])
-    changes = np.zeros((4, scores.size))
-    place = 0
-    for curve in curves.values():
-        stop = place + curve.thresholds.size
-        values = np.stack([1 - curve.fp, 1 - curve.fn, _f1(curve), np.ones_like(curve.fp)])
-        changes[:, place:stop] = np.diff(values, axis=1, prepend=0.0)
-        place = stop
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if ranked.size else order
-    precision, recall, f1, kept = np.cumsum(changes[:, order], axis=1)[:, last]
-    count = max(len(curves), 1)
-    return F1Curve(ranked[last], precision / np.maximum(kept, 1), recall / count, f1 / count)
+    curves = _curves(matches, tau).values()
+    scores = [curve.thresholds for curve in curves]
+    thresholds, f1 = mean_steps(scores, [_f1(curve) for curve in curves], before=0.0)
+    _, recall = mean_steps(scores, [1 - curve.fn for curve in curves], before=0.0)
+    _, precision = mean_steps(scores, [1 - curve.fp for curve in curves], before=float("nan"))
+    return F1Curve(thresholds, precision, recall, f1)
 
 
 def best_f1(matches: Mapping[str, MatchedDetections], *, tau: float = 0.5) -> BestF1:

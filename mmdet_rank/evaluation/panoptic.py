@@ -214,6 +214,7 @@ def panoptic_report(
         name: {key: defined(value) for key, value in values.items()}
         for name, values in per_class.items()
     }
+    report["is_thing"] = is_thing
     return report
 
 

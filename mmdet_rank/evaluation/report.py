@@ -55,6 +55,7 @@ class Evaluation:
         taus: all that the report is to have LRP Error at, ``tau`` first.
         other_taus: matched detections of all sizes at ``taus`` and 0.5, where they are not ``tau``.
         importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
+        quality: what localisation is measured by: ``iou`` (of keypoints OKS) or ``giou``.
         notes: sentences on what is not as it should be in the files, and on limits that bind.
     """
 
@@ -64,6 +65,7 @@ class Evaluation:
     taus: tuple[float, ...] = ()
     other_taus: dict[float, dict[str, MatchedDetections]] = field(default_factory=dict)
     importance: tuple[float, ...] = EQUAL_IMPORTANCE
+    quality: str = "iou"
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -74,6 +76,7 @@ class Evaluation:
         *,
         tau: float | Sequence[float] = 0.5,
         importance: Sequence[float] = EQUAL_IMPORTANCE,
+        quality: str = "iou",
     ) -> Evaluation:
         """Evaluation at one tau or several.
 
@@ -82,10 +85,12 @@ class Evaluation:
             figures: AP and so on.
             tau: one or several; the first is that of thresholds, sizes and categories.
             importance: as in the attributes.
+            quality: likewise.
         """
         check_importance(importance)
         taus = check_taus(tau)
-        others = [value for value in dict.fromkeys((*taus, F1_TAU)) if value != taus[0]]
+        wanted = (*taus, F1_TAU) if quality == "iou" else taus
+        others = [value for value in dict.fromkeys(wanted) if value != taus[0]]
         return cls(
             tau=taus[0],
             matches=collect(taus[0]),
@@ -93,6 +98,7 @@ class Evaluation:
             taus=taus,
             other_taus={value: collect(value)["all"] for value in others},
             importance=tuple(importance),
+            quality=quality,
         )
 
     def matches_at(self, tau: float) -> dict[str, MatchedDetections]:
@@ -161,6 +167,8 @@ class Evaluation:
             report["over_tau"] = [
                 {key: defined(value) for key, value in row.items()} for row in self.over_tau()
             ]
+        if self.quality != "iou":
+            report["quality"] = self.quality
         if self.importance != EQUAL_IMPORTANCE:
             report["importance"] = list(self.importance)
         report["threshold_rule"] = THRESHOLD_RULE
@@ -178,7 +186,7 @@ class Evaluation:
         return report
 
     def _f1(self) -> BestF1 | None:
-        if self.tau != F1_TAU and F1_TAU not in self.other_taus:
+        if self.quality != "iou" or (self.tau != F1_TAU and F1_TAU not in self.other_taus):
             return None
         return best_f1(self.matches_at(F1_TAU), tau=F1_TAU)
 
@@ -189,7 +197,10 @@ def summary_table(report: dict) -> str:
         keys = list(report["all"])
         rows = [[group, *(percent(report[group][key]) for key in keys)] for group in PANOPTIC]
         return format_table(["", *keys], rows)
-    left_out = ("tau", "F1_threshold", "over_tau", "importance", "threshold_rule", "per_class")
+    left_out = (
+        *("tau", "F1_threshold", "over_tau", "quality", "importance", "correlation_bounds"),
+        *("threshold_rule", "per_class"),
+    )
     keys = [key for key in report if key not in left_out]
     return format_table(keys, [[percent(report[key]) for key in keys]])
 

@@ -170,7 +170,7 @@ def _class_names(axes: Axes, names: list[str]) -> None:
     axes.set_xlim(-0.7, len(names) - 0.3)
     if len(names) > _MOST_CLASSES:
         axes.set_xticks([])
-        axes.set_xlabel(f"{len(names)} classes, from {names[0]} to {names[-1]}", parse_math=False)
+        axes.set_xlabel(f"{len(names)} classes, from {names[0]} to {names[-1]}")
         return
     turned = max(map(len, names)) * len(names) > 90
     axes.set_xticks(
@@ -179,7 +179,6 @@ def _class_names(axes: Axes, names: list[str]) -> None:
         rotation=60 if turned else 0,
         ha="right" if turned else "center",
         rotation_mode="anchor" if turned else None,
-        parse_math=False,
     )
 
 

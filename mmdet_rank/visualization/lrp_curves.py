@@ -14,7 +14,7 @@ from mmdet_rank.evaluation.report import Evaluation
 __all__ = ["draw_pr_curves", "draw_s_lrp_curves", "highlighted", "plot_pr", "plot_s_lrp"]
 
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-_PANELS = {
+PANELS = {
     "loc": "localisation error",
     "fp": "false positive rate (1 - precision)",
     "fn": "false negative rate (1 - recall)",
@@ -57,7 +57,7 @@ def plot_s_lrp(
             point = optimal[name].threshold, getattr(optimal[name], quantity)
             axes.plot(*point, "x", color=color, ms=8, mew=2.2, zorder=3)
     axes.set_xlabel("score threshold s")
-    axes.set_ylabel(_PANELS[quantity])
+    axes.set_ylabel(PANELS[quantity])
     axes.set_ylim(-0.02, 1.02)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -98,7 +98,7 @@ def draw_s_lrp_curves(
     """
     names = highlighted(evaluation) if names is None else names
     figure = Figure(figsize=(9, 6.6), layout="constrained")
-    for axes, quantity in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
+    for axes, quantity in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         plot_s_lrp(axes, evaluation, names, quantity)
     figure.suptitle(f"{title}: " * bool(title) + "errors over the score threshold, x marks oLRP")
     _legend(figure)

@@ -12,6 +12,7 @@ from mmdet_rank.evaluation.report import Evaluation, percent
 
 from .lrp_components import ErrorShares, class_shares, plot_shares
 from .lrp_curves import highlighted, plot_pr, plot_s_lrp
+from .lrp_scatter import plot_fp_fn
 
 __all__ = ["draw_overview", "draw_panoptic_overview"]
 
@@ -47,14 +48,23 @@ def draw_overview(evaluation: Evaluation, title: str = "") -> Figure:
 
 
 def draw_panoptic_overview(report: Mapping, title: str = "") -> Figure:
-    """Draw the figures of a panoptic report and its worst and best categories."""
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    """Draw the figures of a panoptic report, and its worst and best categories.
+
+    Beside them misses and false alarms, things and stuff told apart (thesis Fig. 5.8).
+    """
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
     figures = "   ".join(
         f"{group}: LRP {percent(report[group]['LRP'])}, PQ {percent(report[group]['PQ'])}"
         for group in ("all", "things", "stuff")
     )
     _write_heading(figure, title, figures)
-    _plot_classes(figure.subplots(), report)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    _plot_classes(left, report)
+    groups: dict[str, dict] = {"things": {}, "stuff": {}}
+    for name, values in report["per_class"].items():
+        groups["things" if report["is_thing"][name] else "stuff"][name] = values
+    plot_fp_fn(right, groups)
+    right.set_title("misses and false alarms", fontsize=10)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,11 +12,18 @@ from mmdet_rank.files import written_whole
 
 from .lrp_components import draw_comparison, draw_components
 from .lrp_curves import draw_pr_curves, draw_s_lrp_curves
+from .lrp_detectors import (
+    draw_interpolation,
+    draw_pr_detectors,
+    draw_s_lrp_detectors,
+    draw_thresholds,
+)
 from .lrp_over import draw_over_tau, draw_pr_and_f1
 from .lrp_overview import draw_overview, draw_panoptic_overview
+from .lrp_scatter import draw_fp_fn
 from .names import show_names
 
-__all__ = ["save_comparison", "save_lrp_plots", "save_panoptic_plots"]
+__all__ = ["save_comparison", "save_detectors", "save_lrp_plots", "save_panoptic_plots"]
 
 
 def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") -> list[Path]:
@@ -47,6 +54,36 @@ def save_panoptic_plots(folder: str | Path, report: Mapping, title: str = "") ->
             "components": draw_components(report, title),
         },
     )
+
+
+def save_detectors(
+    folder: str | Path, evaluations: Mapping[str, Evaluation], categories: Sequence[str] = ()
+) -> list[Path]:
+    """Write pictures of several detectors; return the paths.
+
+    Args:
+        folder: where to.
+        evaluations: by name of the detector, all of one data set.
+        categories: that get s-LRP and precision-recall curves of their own.
+
+    Returns:
+        ``comparison``, ``s_lrp``, ``pr``, ``thresholds``, ``interpolation`` and ``fp_fn``, and
+        ``s_lrp_NAME`` and ``pr_NAME`` for each category, all ``.png``.
+    """
+    reports = {name: evaluation.report() for name, evaluation in evaluations.items()}
+    figures = {
+        "comparison": draw_comparison(reports),
+        "s_lrp": draw_s_lrp_detectors(evaluations),
+        "pr": draw_pr_detectors(evaluations),
+        "thresholds": draw_thresholds(evaluations),
+        "interpolation": draw_interpolation(evaluations),
+        "fp_fn": draw_fp_fn(reports),
+    }
+    for category in categories:
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in category)
+        figures[f"s_lrp_{safe}"] = draw_s_lrp_detectors(evaluations, category)
+        figures[f"pr_{safe}"] = draw_pr_detectors(evaluations, category)
+    return _save(folder, figures)
 
 
 def save_comparison(folder: str | Path, reports: Mapping[str, Mapping]) -> list[Path]:

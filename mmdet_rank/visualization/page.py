@@ -130,6 +130,7 @@ def _text(text: str) -> str:
 
 def _png(figure: Figure) -> str:
     show_names(figure)
+    show_names(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

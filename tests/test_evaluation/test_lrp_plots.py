@@ -7,7 +7,10 @@ from mmdet_rank.evaluation.lrp import MatchedDetections, lrp_at_threshold, lrp_f
 from mmdet_rank.evaluation.report import Evaluation
 from mmdet_rank.visualization.lrp_components import class_shares, draw_components, error_shares
 from mmdet_rank.visualization.lrp_curves import draw_pr_curves, draw_s_lrp_curves, highlighted
+from mmdet_rank.visualization.lrp_detectors import draw_s_lrp_detectors
+from mmdet_rank.visualization.lrp_overview import draw_panoptic_overview
 from mmdet_rank.visualization.lrp_plots import save_lrp_plots
+from mmdet_rank.visualization.lrp_scatter import draw_fp_fn
 
 
 def draw_evaluation(categories=5, seed=0):
@@ -105,3 +108,43 @@ def test_any_number_of_categories(categories, tmp_path):
         "components.png",
     ]
     assert len(list((tmp_path / "plots").iterdir())) == 4
+
+
+def test_mean_curves_of_detectors():
+    evaluations = {f"detector {i}": draw_evaluation(seed=i) for i in range(3)}
+    axes = draw_s_lrp_detectors(evaluations).axes[3]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    for name, evaluation in evaluations.items():
+        x, y = lines[name].get_data()
+        for threshold, value in zip(x[::7], y[::7], strict=True):
+            errors = [
+                lrp_at_threshold(*matched, threshold=threshold).lrp
+                for matched in evaluation.matches["all"].values()
+                if matched.num_gt
+            ]
+            assert value == pytest.approx(np.mean(errors))
+    curve = draw_s_lrp_detectors(evaluations, "class 1").axes[3].get_lines()[0]
+    expected = evaluations["detector 0"].curve("class 1")
+    np.testing.assert_array_equal(curve.get_ydata(), expected.lrp)
+
+
+def test_misses_against_false_alarms():
+    reports = {f"detector {i}": draw_evaluation(seed=i).report() for i in range(2)}
+    lines = {line.get_label(): line for line in draw_fp_fn(reports).axes[0].get_lines()}
+    for name, report in reports.items():
+        expected = [
+            (v["oLRP_FN"], v["oLRP_FP"])
+            for v in report["per_class"].values()
+            if v["oLRP_FP"] is not None
+        ]
+        assert sorted(map(tuple, lines[name].get_xydata())) == sorted(expected)
+
+
+def test_things_and_stuff_are_told_apart():
+    report = {"tau": 0.5, "is_thing": {"cat": True, "sky": False}}
+    values = {"LRP": 0.6, "LRP_Loc": 0.2, "LRP_FP": 0.3, "LRP_FN": 0.4, "PQ": 0.5}
+    report["per_class"] = {"cat": values, "sky": values | {"LRP_FN": 0.1}}
+    report |= dict.fromkeys(("all", "things", "stuff"), values)
+    lines = {line.get_label(): line for line in draw_panoptic_overview(report).axes[1].get_lines()}
+    assert lines["things"].get_xydata().tolist() == [[0.4, 0.3]]
+    assert lines["stuff"].get_xydata().tolist() == [[0.1, 0.3]]

@@ -110,6 +110,50 @@ def test_thresholds_reproduce_the_report(main, tmp_path):
         assert after[key] == before[key]
 
 
+def test_several_detectors(main, tmp_path, capsys):
+    results = json.loads((DATA / "synthetic" / "dt.json").read_text())
+    (tmp_path / "half.json").write_text(json.dumps(results[::2]))
+    files_ = ["--annotations", DATA / "synthetic" / "gt.json", "--results",
+              DATA / "synthetic" / "dt.json", tmp_path / "half.json"]  # fmt: skip
+    out, plots = tmp_path / "reports", tmp_path / "plots"
+    options = ["--quiet", "--out", out, "--plots", plots, "--categories", "c0"]
+    assert call(main, *files_, *options) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table] == ["detector", "--------", "dt", "half"]
+    reports = {name: json.loads((out / f"{name}.json").read_text()) for name in ("dt", "half")}
+    assert reports["dt"]["oLRP"] < reports["half"]["oLRP"]
+    assert sorted(path.stem for path in plots.iterdir()) == [
+        "comparison", "fp_fn", "interpolation", "pr", "pr_c0", "s_lrp", "s_lrp_c0", "thresholds",
+    ]  # fmt: skip
+    for mistake, message in (
+        (["--thresholds", tmp_path / "t.json"], "Expected one file of --results"),
+        (["--out", tmp_path / "one.json"], "Expected a folder as --out"),
+        (["--plots", plots, "--categories", "c99"], "Expected categories with ground truth"),
+    ):
+        assert call(main, *files_, "--quiet", *mistake) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_bounds_and_giou(main, tmp_path, capsys):
+    out = tmp_path / "report.json"
+    assert call(main, *files("synthetic"), "--quiet", "--out", out, "--bounds") == 0
+    bounds = json.loads(out.read_text())["correlation_bounds"]
+    assert bounds["lower"]["AP50"] == bounds["found"]["AP50"] == bounds["upper"]["AP50"]
+    assert bounds["lower"]["AP"] < bounds["found"]["AP"] < bounds["upper"]["AP"]
+    table = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.split()[:2] for line in table] == [
+        ["lower", "-1"],
+        ["found", f"{bounds['correlation']:.2f}"],
+        ["upper", "1"],
+    ]
+    giou = ["--quiet", "--out", out, "--quality", "giou", "--tau", 0.75]
+    assert call(main, *files("synthetic"), *giou) == 0
+    report = json.loads(out.read_text())
+    assert (report["quality"], report["tau"]) == ("giou", 0.75)
+    assert call(main, *files("synthetic"), *giou, "--bounds") == 1
+    assert "Expected --quality iou with --bounds" in capsys.readouterr().err
+
+
 def test_several_taus_and_importance(main, tmp_path, capsys):
     out, plots = tmp_path / "report.json", tmp_path / "plots"
     options = ["--quiet", "--out", out, "--plots", plots]

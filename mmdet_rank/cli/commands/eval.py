@@ -20,7 +20,14 @@ from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--annotations", type=Path, metavar="GT.json", help="ground truth")
-    parser.add_argument("--results", type=Path, metavar="DT.json", help="results of a detector")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        nargs="+",
+        metavar="DT.json",
+        help="results of a detector; of several, they are put side by side, --out is a folder, and "
+        "--plots has them all in each picture",
+    )
     parser.add_argument(
         "--dataset",
         choices=("coco", "lvis", "panoptic"),
@@ -56,6 +63,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many detections count, in all figures, those of the highest scores: per image "
         "and category (default: 100, keypoints 20), or per image of LVIS (default: 300)",
+    )
+    parser.add_argument(
+        "--quality",
+        choices=("iou", "giou"),
+        default="iou",
+        help="localisation quality of boxes in LRP Error; giou is GIoU / 2 + 0.5, and --tau 0.75 a "
+        "GIoU of 0.5 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bounds",
+        action="store_true",
+        help="also AP with localisation in the worst and the best order of the scores: what a "
+        "better correlation of the two could give",
+    )
+    parser.add_argument(
+        "--categories",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="that get curves of their own in --plots, of several results",
     )
     parser.add_argument("--out", type=Path, metavar="REPORT.json", help="where the report goes")
     parser.add_argument(

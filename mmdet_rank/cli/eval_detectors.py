@@ -1,0 +1,75 @@
+"""Several detectors by their result files: what `mmdet-rank eval` does with more than one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmdet_rank.cli.errors import UserError
+from mmdet_rank.cli.eval import evaluate
+from mmdet_rank.evaluation.report import Evaluation, comparison_table
+from mmdet_rank.files import write_json
+
+
+def compare_results(args: argparse.Namespace) -> None:
+    """Evaluate several result files against one ground truth, and put them side by side.
+
+    Args:
+        args: The arguments of ``mmdet-rank eval``.
+
+    Raises:
+        UserError: An argument does not go with several results.
+        ValueError: A file is not what it should be.
+    """
+    if args.thresholds is not None:
+        raise UserError(
+            "Expected one file of --results with --thresholds, but got several; thresholds belong "
+            "to one detector."
+        )
+    stems = [file.stem for file in args.results]
+    names = [s if stems.count(s) == 1 else str(f) for s, f in zip(stems, args.results, strict=True)]
+    if len(set(names)) < len(names):
+        raise UserError(f"Expected different files of --results, but got {names}.")
+    if args.out is not None and args.out.suffix == ".json":
+        raise UserError(
+            f"Expected a folder as --out with several results, but got {args.out}; each detector "
+            "gets a report of its own."
+        )
+    reports: dict[str, dict] = {}
+    evaluations: dict[str, Evaluation] = {}
+    for name, file in zip(names, args.results, strict=True):
+        reports[name], evaluation = evaluate(args, file)
+        if evaluation is not None:
+            evaluations[name] = evaluation
+            for note in evaluation.notes:
+                print(f"warning: {note}", file=sys.stderr)
+        if args.out is not None:
+            path = args.out / f"{name.replace('/', '_')}.json"
+            write_json(path, reports[name])
+            print(f"wrote {path}", file=sys.stderr)
+    if args.plots is not None:
+        from mmdet_rank.visualization.lrp_plots import save_comparison, save_detectors
+
+        if evaluations:
+            check_categories(args.categories, evaluations)
+            written = save_detectors(args.plots, evaluations, args.categories)
+        else:
+            written = save_comparison(args.plots, reports)
+        for path in written:
+            print(f"wrote {path}", file=sys.stderr)
+    print(comparison_table(reports))
+
+
+def check_categories(names: list[str], evaluations: dict[str, Evaluation]) -> None:
+    """Check the categories that are to get curves of their own.
+
+    Raises:
+        UserError: One has no ground truth.
+    """
+    known = list(next(iter(evaluations.values())).optimal())
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(
+            f"Expected categories with ground truth as --categories, but got {unknown}; there are "
+            f"{known[:10]}{' and more' if len(known) > 10 else ''}."
+        )
