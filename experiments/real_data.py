@@ -23,6 +23,7 @@ import torch
 from mmengine.config import Config
 from runs import IOU_TYPES, commit_of, measure_detections
 
+from mmdet_rank.cli.train import enable_amp
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.files import load_json, write_json
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         "config": args.config.stem,
         "seed": args.seed,
         "iterations": cfg.train_cfg.max_iters,
+        "amp": args.amp,
         "curve": learning_curve(args.out),
         **{split: split_figures(cfg, args.out, split) for split in ("val", "test")},
         "iteration": statistics.median(
@@ -71,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-root", help="folder of annotations/; default: the config's")
     parser.add_argument("--images", help="folder of the pictures; default: the config's")
     parser.add_argument("--max-iters", type=int, help="default: the config's")
+    parser.add_argument("--amp", action="store_true", help="mixed precision, as of tools/train.py")
     return parser
 
 
@@ -94,6 +97,8 @@ def prepare(args: argparse.Namespace) -> Config:
         cfg.param_scheduler[0].end = min(cosine.begin, args.max_iters // 2)
         cosine.update(begin=cfg.param_scheduler[0].end, end=args.max_iters)
         cosine.T_max = cosine.end - cosine.begin
+    if args.amp:
+        enable_amp(cfg)
     # By its name MMEngine finds the visualizer of an earlier run in the same process.
     cfg.visualizer.pop("name", None)
     # The weights at the end are those measured; nothing is resumed.
