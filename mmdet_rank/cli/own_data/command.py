@@ -27,6 +27,7 @@ from mmdet_rank.cli.own_data.report import write_report
 from mmdet_rank.cli.own_data.training import LOG, run
 from mmdet_rank.evaluation.report import class_table, percent
 from mmdet_rank.files import load_json, write_json
+from mmdet_rank.models.backbones.efficientnet_lite0 import WEIGHTS, load_package_weights
 
 STATE = "annotations/training.json"
 
@@ -84,7 +85,8 @@ def _prepare(args: argparse.Namespace, detector: Detector, base: str, folder: Pa
         facts = data_facts(conversion.data)
     print(conversion.describe(), flush=True)
     _check_masks(detector, facts)
-    model, optimizer, hooks, load_from = _choose_start(args, detector, base, facts, folder)
+    with refused_input():
+        model, optimizer, hooks, load_from = _choose_start(args, detector, base, facts, folder)
     lr, lr_batch = BASE_LR, BASE_BATCH
     if optimizer is not None:
         lr, lr_batch = optimizer["optimizer"]["lr"], optimizer.pop("batch")
@@ -131,6 +133,8 @@ def _choose_start(
     number = len(facts.classes)
     if base in ("imagenet", "none"):
         source = read_config(detector.small)
+        if base == "imagenet":
+            load_package_weights(WEIGHTS)  # refuses now what would fail after the data was read
         return make_model(source, number, base), None, _hooks(source), None
     sources = {name: read_config(name) for name in {detector.small, detector.large}}
     if base == "coco" and detector.stock is not None:
@@ -214,10 +218,13 @@ def _read_state(folder: Path) -> dict:
 
 def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
     place = shlex.quote(str(folder))
+    has_test = (folder / "annotations" / "test.json").is_file()
+    measured = "test" if has_test else "validation"
     return {
         "Detect on pictures": f"mmdet-rank predict {place} {shlex.quote(str(pictures))} "
         f"--out {place}/predictions",
-        "Evaluate again": f"mmdet-rank test {place}/config.py {place}/best.pth",
+        f"Evaluate on the {measured} pictures": f"mmdet-rank test {place}/config.py "
+        f"{place}/best.pth --thresholds {place}/thresholds.json",
     }
 
 

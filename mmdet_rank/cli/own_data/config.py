@@ -142,14 +142,22 @@ def make_config(
     default_hooks["checkpoint"].update(interval=plan.interval, save_best=best, rule="less")
     annotations = work_dir / "annotations"
     pipelines = _pipelines(plan, detector.masks)
+    files = {split: annotations / f"{split}.json" for split in ("train", "val", "test")}
+    if not files["test"].is_file():
+        files["test"] = files["val"]
     loaders = {
-        split: _loader(plan, classes, annotations / f"{split}.json", pictures, pipelines[split])
-        for split in ("train", "val")
+        split: _loader(
+            plan, classes, file, pictures, pipelines["train" if split == "train" else "val"]
+        )
+        for split, file in files.items()
     }
-    evaluator = {
-        "type": "CocoLRPMetric",
-        "ann_file": str(annotations / "val.json"),
-        "metric": ["bbox", "segm"] if detector.masks else "bbox",
+    evaluators = {
+        split: {
+            "type": "CocoLRPMetric",
+            "ann_file": str(files[split]),
+            "metric": ["bbox", "segm"] if detector.masks else "bbox",
+        }
+        for split in ("val", "test")
     }
     content = {
         **{key: runtime[key] for key in ("custom_imports", "default_scope", "env_cfg")},
@@ -160,9 +168,9 @@ def make_config(
         "test_pipeline": pipelines["val"],
         "train_dataloader": loaders["train"],
         "val_dataloader": loaders["val"],
-        "test_dataloader": loaders["val"],
-        "val_evaluator": evaluator,
-        "test_evaluator": evaluator,
+        "test_dataloader": loaders["test"],
+        "val_evaluator": evaluators["val"],
+        "test_evaluator": evaluators["test"],
         "train_cfg": {
             "type": "IterBasedTrainLoop",
             "max_iters": plan.iterations,

@@ -47,6 +47,8 @@ def run(config: Path, *, half: bool, resume: bool) -> dict:
     cfg = Config.fromfile(config)
     cfg.launcher = "none"
     training = folder / TRAINING
+    # The thresholds are chosen on the validation pictures; those for testing wait for `test`.
+    cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     if half:
         enable_amp(cfg)
     checkpoints.use_safe_loading(False)
