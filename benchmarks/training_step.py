@@ -35,6 +35,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
@@ -77,6 +78,14 @@ SETS = {
                 "rank_sort/rs-mask-rcnn_r50_fpn_4xb4-1x_coco.py",
                 "mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
             ),
+        ],
+    ),
+    # Beside its own stock detector, and that one beside MMDetection's real-time detector.
+    "yolov8": (
+        (8, 640, 640),
+        [
+            ("yolov8/rs-yolov8_n_8xb16-500e_coco.py", "yolov8/yolov8_n_8xb16-500e_coco.py"),
+            ("yolov8/yolov8_n_8xb16-500e_coco.py", "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py"),
         ],
     ),
 }
@@ -172,6 +181,8 @@ class Detector:
         self.model = MODELS.build(model)
         # As a training begins; some parameters of transformers are no numbers before.
         self.model.init_weights()
+        if device.type == "cpu":
+            self.model = revert_sync_batchnorm(self.model)
         self.model.to(device).train()
         self.device = device
         self.amp = amp
@@ -285,6 +296,11 @@ def compare(rank_name, stock_name, shape, device, seconds, amp=False):
         configs["rank, sampled"] = sampled
     detectors = {name: Detector(config, device, amp) for name, config in configs.items()}
     batch = make_batch(shape, num_classes_of(configs["rank"]), device)
+    model = configs["rank"].model
+    if not (model.get("mask_head") or model.get("roi_head", {}).get("mask_head")):
+        # Some assigners go by masks where there are any.
+        for sample in batch[1]:
+            del sample.gt_instances.masks
     times = {name: [] for name in detectors}
     for detector in detectors.values():
         detector.step(*batch)
