@@ -3,9 +3,16 @@
 import pytest
 import torch
 from dense_heads import LOSSES
+from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.config import ConfigDict
+from mmengine.hub import get_config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
 from synthetic import make_batch, make_features, make_sample
 from yolov8 import HEADS, build_head
+
+from configs import build_model, train_step, without_init_cfg
 
 every_head = pytest.mark.parametrize("name", HEADS)
 every_loss = pytest.mark.parametrize("loss", LOSSES)
@@ -185,3 +192,26 @@ def test_mistakes(name):
     head = ranking(name, "aLRPLoss", loss_bbox=dict(type="L1Loss"))
     with pytest.raises(ValueError, match="with aLRPLoss, but got L1Loss"):
         head.loss(make_features(1), make_batch((1,))[1])
+
+
+def test_rtmdet_of_mmdetection_by_one_setting():
+    # The config of docs/yolov8.md.
+    config = get_config("mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py")
+    head = dict(type="RankRTMDetHead", loss_cls=dict(_delete_=True, type="RankSortLoss"))
+    config.merge_from_dict(dict(model=dict(bbox_head=head)))
+    init_default_scope("mmdet")
+    stock = set(MODELS.build(without_head_type(config)).state_dict())
+    model = build_model(config)
+    assert {name for name in model.state_dict() if "criterion" not in name} == stock
+    losses = train_step(revert_sync_batchnorm(model), (2, 1), num_classes=80, size=64)
+    assert losses["loss_cls"] > 0
+    assert losses["loss_bbox"] > 0
+
+
+def without_head_type(config):
+    """The model of MMDetection itself, without pretrained weights."""
+    model = without_init_cfg(config.model.to_dict())
+    model["bbox_head"] |= dict(
+        type="RTMDetSepBNHead", loss_cls=dict(type="QualityFocalLoss", use_sigmoid=True)
+    )
+    return ConfigDict(model)
