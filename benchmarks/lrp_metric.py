@@ -1,6 +1,6 @@
-"""Time CocoLRPMetric beside CocoMetric on the same made-up detections.
+"""Time CocoLRPMetric, on either backend, beside CocoMetric on the same made-up detections.
 
-Both metrics evaluate the same results in one process, in turns. Wall-clock and processor time are
+All evaluate the same results in one process, in turns. Wall-clock and processor time are
 recorded, and the processor time of what CocoLRPMetric does on its own: on a machine that others use
 too, only processor time compares.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import io
 import json
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -116,7 +118,7 @@ class TimedLRPMetric(CocoLRPMetric):
         return figures
 
 
-def time_metric(kind: type, ann_file: Path, data: dict, samples: list[dict]) -> dict:
+def time_metric(kind: Callable, ann_file: Path, data: dict, samples: list[dict]) -> dict:
     """Time a metric from collected results to figures; return seconds and figures."""
     with contextlib.redirect_stdout(io.StringIO()):
         metric = kind(ann_file=str(ann_file))
@@ -154,15 +156,20 @@ def main() -> int:
     rng = np.random.default_rng(args.seed)
     data = make_annotations(rng, args.images, args.classes)
     samples = make_samples(rng, data, args.detections)
-    runs: dict[str, list[dict]] = {"CocoMetric": [], "CocoLRPMetric": []}
+    kinds = {
+        "CocoMetric": CocoMetric,
+        "CocoLRPMetric": functools.partial(TimedLRPMetric, backend="pycocotools"),
+        "CocoLRPMetric, faster": functools.partial(TimedLRPMetric, backend="faster"),
+    }
+    runs: dict[str, list[dict]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory() as folder:
         ann_file = Path(folder) / "gt.json"
         ann_file.write_text(json.dumps(data))
         for repeat in range(args.repeats):
-            kinds = [("CocoMetric", CocoMetric), ("CocoLRPMetric", TimedLRPMetric)]
-            # Back and forth, so that a machine that slows down favours neither.
-            for name, kind in kinds if repeat % 2 == 0 else reversed(kinds):
-                run = time_metric(kind, ann_file, data, samples)
+            # Back and forth, so that a machine that slows down favours none.
+            names = list(kinds) if repeat % 2 == 0 else list(reversed(kinds))
+            for name in names:
+                run = time_metric(kinds[name], ann_file, data, samples)
                 runs[name].append(run)
                 print(f"run {repeat + 1}: {name} {run['cpu']:.2f} s of processor", file=sys.stderr)
     medians = {
@@ -182,11 +189,14 @@ def main() -> int:
             "torch": torch.__version__,
             "mmdet": mmdet.__version__,
             "pycocotools": metadata.version("pycocotools"),
+            "faster_coco_eval": metadata.version("faster_coco_eval"),
             "mmdet_rank": mmdet_rank.__version__,
         },
         "runs": runs,
         "medians": medians,
         "ratio_cpu": medians["CocoLRPMetric"]["cpu"] / medians["CocoMetric"]["cpu"],
+        "ratio_cpu_faster": medians["CocoLRPMetric"]["cpu"]
+        / medians["CocoLRPMetric, faster"]["cpu"],
         "own_share": own_cpu / (medians["CocoLRPMetric"]["cpu"] - own_cpu),
     }
     print(json.dumps(result, indent=2))
