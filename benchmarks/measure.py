@@ -126,7 +126,7 @@ def _status(field: str) -> int:
 
 
 def environment(device: torch.device, commit: str | None = None) -> dict:
-    """Machine, versions, commit (where git knows none, the given one) and command."""
+    """Machine, versions, commit (the given one, or git's) and command."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -148,7 +148,7 @@ def environment(device: torch.device, commit: str | None = None) -> dict:
     return {
         "command": " ".join(["python", *(os.path.relpath(sys.argv[0], _ROOT), *sys.argv[1:])]),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit() or commit,
+        "commit": commit or _commit(),
         "machine": machine,
         "versions": versions,
     }

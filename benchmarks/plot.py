@@ -16,10 +16,13 @@ import matplotlib.pyplot as plt
 #: Curves in the order of the legend: row, label, colour.
 CURVES = [
     ("ours", "RS Loss, this package", "#1b6ca8"),
+    ("ours, places", "RS Loss, positives by places", "#6baed6"),
+    ("before", "RS Loss, this package at da6bd98", "#a6611a"),
     ("loop", "RS Loss, loop over positives", "#d95f02"),
     ("dense", "RS Loss, dense P x N", "#7a5195"),
     ("bucketed", "RS Loss, bucketed (approximate)", "#e7298a"),
     ("focal", "sigmoid focal loss", "#4d9221"),
+    ("focal, compiled", "sigmoid focal loss, compiled", "#a1d76a"),
     ("sort", "one torch.sort", "#777777"),
 ]
 SIZES = {"num_logits": "logits N", "num_positives": "positives P"}

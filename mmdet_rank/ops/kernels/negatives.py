@@ -11,10 +11,11 @@ from ..knots import Histogram
 from ..roles import Roles
 from .knots import SortedKnots, cell_of, divide_up, processors
 
-BLOCK = 1024
+# The fastest sizes on an H200 for two kinds of logits: "variants" in benchmarks/results/gpu.json.
+BLOCK = 512
 COUNT_WARPS = 4
 WRITE_WARPS = 4
-PROGRAMS_PER_PROCESSOR = 16
+PROGRAMS_PER_PROCESSOR = 32
 _ROWS, _COLUMNS = 64, 16  # 128 bytes of a histogram at a time: many short programs
 _MAX_FRACTION_BITS = 36  # float32 distances have no finer digits worth keeping
 

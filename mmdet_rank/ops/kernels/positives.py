@@ -16,9 +16,10 @@ from torch import Tensor
 from ..ranking import Blame, Ranking, step_at_zero
 from .knots import divide_up
 
-ROWS = 8
-COLUMNS = 128
-_SPREAD_ROWS = 16
+# The fastest sizes on an H200: "variants" in benchmarks/results/gpu.json.
+ROWS = 4
+COLUMNS = 256
+_SPREAD_ROWS, _SPREAD_COLUMNS = 16, 128
 
 _RANK_SORT = tl.constexpr(0)
 _AVERAGE_LRP = tl.constexpr(1)
@@ -409,7 +410,8 @@ def spread(
     gradient = torch.empty(num_own, dtype=torch.float32, device=device)
     first, second = (*scales, None)[:2]
     given = first if first is not None else second
-    programs = divide_up(table.num_intervals, _SPREAD_ROWS) + divide_up(num_own, COLUMNS)
+    programs = divide_up(table.num_intervals, _SPREAD_ROWS)
+    programs += divide_up(num_own, _SPREAD_COLUMNS)
     with torch.cuda.device_of(tables):
         _spread[(programs,)](
             table.knots,
@@ -431,6 +433,6 @@ def spread(
             delta,
             _inverse_width(delta),
             ROWS=_SPREAD_ROWS,
-            COLUMNS=COLUMNS,
+            COLUMNS=_SPREAD_COLUMNS,
         )
     return tables, gradient
