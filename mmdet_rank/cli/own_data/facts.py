@@ -26,7 +26,8 @@ class DataFacts:
         num_val: Validation pictures.
         num_objects: Training objects.
         long_side: Median of the pictures' longer sides, in pixels.
-        small_object: Side, the root of the area, that nine of ten objects exceed, in pixels.
+        small_object: Side, the root of the area, that nine of ten objects exceed, in pixels; of
+            the class whose objects are smallest.
         large_object: Side that one of twenty objects exceeds.
         most_objects: The most objects of a picture.
         has_masks: Whether every training object has a mask.
@@ -84,6 +85,8 @@ def data_facts(data: DataSet) -> DataFacts:
             "some, or give another split."
         )
     sides = np.sqrt([labelled.box[2] * labelled.box[3] for labelled in objects])
+    names = np.array([labelled.category for labelled in objects])
+    small = min(float(np.quantile(sides[names == name], 0.1)) for name in np.unique(names))
     with_objects = sum(bool(labels) for labels in counted)
     everywhere = [labels for pictures in data.splits.values() for labels in pictures]
     return DataFacts(
@@ -93,7 +96,7 @@ def data_facts(data: DataSet) -> DataFacts:
         num_val=len(data.splits["val"]),
         num_objects=len(objects),
         long_side=round(statistics.median(max(p.width, p.height) for p in train)),
-        small_object=float(np.quantile(sides, 0.1)),
+        small_object=small,
         large_object=float(np.quantile(sides, 0.95)),
         most_objects=max(len(picture.objects) for picture in everywhere),
         has_masks=all(labelled.segmentation is not None for labelled in objects),

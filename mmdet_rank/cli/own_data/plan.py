@@ -86,7 +86,7 @@ def make_plan(
         choose(
             "smallest anchor",
             f"{scale * smallest_stride:g} px",
-            f"nine of ten objects are larger than {side:.0f} px at that size",
+            f"of every class, nine of ten objects are larger than {side:.0f} px at that size",
         )
     batch = _batch_size(data, machine, size)
     choose("batch", batch, f"{data.num_train} training pictures with objects; {machine}")

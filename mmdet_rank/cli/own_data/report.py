@@ -15,7 +15,7 @@ from mmdet_rank.visualization.lrp_components import draw_components
 from mmdet_rank.visualization.page import Page
 from mmdet_rank.visualization.training_curve import draw_training_curve, read_scalars
 
-_NUM_IMAGES = 4
+_NUM_IMAGES = 3
 _ERRORS = ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
 
 
