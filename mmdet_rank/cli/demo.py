@@ -60,7 +60,8 @@ def demo(args: argparse.Namespace) -> None:
     run.train()
     run.evaluate()
     run.draw()
-    print(f"\nAll done in {_duration(time.perf_counter() - started)}. Results:\n")
+    print(f"\nAll done in {_duration(time.perf_counter() - started)}.")
+    print("On your own pictures: mmdet-rank train DATA --work-dir DIR\n\nResults:\n")
     print(run.table())
 
 
