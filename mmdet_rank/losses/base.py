@@ -201,14 +201,8 @@ def masks_of_labels(
     Returns:
         (n, H, W) logits of each mask's own class and no weights.
     """
-    labelled = (
-        weight is not None
-        and isinstance(target, Tensor)
-        and not weight.is_floating_point()
-        and pred.dim() == 4
-        and target.dim() == 3
-        and weight.shape == pred.shape[:1] == target.shape[:1]
-    )
-    if weight is None or not labelled:
+    if weight is None or weight.is_floating_point() or not isinstance(target, Tensor):
+        return pred, weight
+    if pred.dim() != 4 or target.dim() != 3 or weight.shape != pred.shape[:1]:
         return pred, weight
     return pred[torch.arange(len(weight), device=pred.device), weight], None

@@ -118,7 +118,8 @@ class PixelLoss(nn.Module):
         reduction = reduction_override or self.loss.reduction
         if per_element and avg_factor is None and reduction == "mean":
             # The mean over the pixels that are not ignored.
-            avg_factor = valid.sum().clamp(min=1) * pred.shape[1]
+            number = valid.sum().clamp(min=1) * pred.shape[1]
+            return self.loss(pred, class_masks(pred, target), weights, number)
         return self.loss(pred, class_masks(pred, target), weights, avg_factor, reduction_override)
 
     def pixel_weights(

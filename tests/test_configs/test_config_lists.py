@@ -7,7 +7,7 @@ import yaml
 
 import configs
 
-FOLDERS = ["rank_sort", "alrp", "ap_loss", "digits", "lite", "yolov8", "reg"]
+FOLDERS = ["rank_sort", "alrp", "ap_loss", "digits", "lite", "yolov8", "reg", "cracks"]
 # Published (box AP, mask AP) of a config, by what its name begins with; the longest one counts.
 PUBLISHED = {
     "rs-atss_r50": (39.9, None),
