@@ -6,6 +6,8 @@ import codecs
 import logging
 import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -77,8 +79,8 @@ def _read(filename: str, map_location: Any, *, trust: bool) -> Any:
     if not path.is_file():
         raise UserError(f"Expected a checkpoint, but {filename} does not exist; check the path")
     try:
-        torch.serialization.add_safe_globals(_harmless_types())
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with _allowed(_harmless_types()):
+            return torch.load(path, map_location=map_location, weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError) as error:
         old_format = isinstance(error, UnpicklingError) and _is_of_old_format(path)
         if not (_is_whole(path) or old_format):
@@ -216,6 +218,17 @@ def _examples(what: str, names: list[str]) -> list[str]:
         return []
     more = f", and {len(names) - NUM_EXAMPLES} more" if len(names) > NUM_EXAMPLES else ""
     return [f"  {len(names)} {what}: {', '.join(names[:NUM_EXAMPLES])}{more}"]
+
+
+@contextmanager
+def _allowed(types: list) -> Iterator[None]:
+    """Let files that are read hold these types; torch 2.4 can only do so for good."""
+    if hasattr(torch.serialization, "safe_globals"):
+        with torch.serialization.safe_globals(types):
+            yield
+    else:
+        torch.serialization.add_safe_globals(types)
+        yield
 
 
 def _harmless_types() -> list:
