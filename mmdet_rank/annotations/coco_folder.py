@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from mmdet_rank.files import load_json
 
 from .coco import check_coco
+from .fields import refuse_other_than_objects
 from .pictures import SPLITS, list_files, open_picture
 from .records import DataSet, Picture, add_object
 
@@ -26,7 +27,8 @@ def find_coco(root: Path) -> list[Path]:
     Result files, captions and other JSON are not among them.
     """
     if root.is_file():
-        return [root] if root.suffix == ".json" and _is_coco(root) else []
+        # Given by itself it is meant, and reading it says what is wrong with it.
+        return [root] if root.suffix.lower() == ".json" else []
     return [file for file in list_files(root, _JSON) if _is_coco(file)]
 
 
@@ -103,6 +105,9 @@ def _read_file(
     file: Path, folder: Path, left_out: Counter[str]
 ) -> tuple[dict[str, int], list[Picture]]:
     data = load_json(file)
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in _LISTS):
+        check_coco(data, str(file))
+    refuse_other_than_objects(data["images"], "image", str(file))
     places = _places(file, folder)
     found_there: list[tuple[dict, Picture]] = []
     missing = []
@@ -117,9 +122,9 @@ def _read_file(
             continue
         found_there.append((image, picture))
         size = {"width": picture.width, "height": picture.height}
-        if image | size != image:
+        if any(key in image and image[key] != value for key, value in size.items()):
             left_out["pictures of another size than their annotation states (theirs counts)"] += 1
-            image |= size
+        image |= size
     if missing and not found_there:
         raise ValueError(
             f"Expected the pictures of {file} beside it, but none of {len(missing)} is there, such "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,16 @@ def read_data(root: str | Path) -> DataSet:
             "labels/*.txt), of Pascal VOC (.xml), or masks beside pictures (masks/NAME.png for "
             "images/NAME.jpg); give the folder that holds both the pictures and their annotations."
         )
-    data = FORMS[found[0]][1](root)
+    data: DataSet = FORMS[found[0]][1](root)
+    alike = defaultdict(list)
+    for name in data.classes:
+        alike[name.casefold()].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            data.notes.append(
+                f"{' and '.join(names)} count as classes of their own; if they are one, give them "
+                "one name in the annotations."
+            )
     if len(found) > 1:
         data.notes.append(
             f"There is {' and '.join(found[1:])} too, which is not used; to use it, give a folder "

@@ -36,7 +36,8 @@ def read_voc(root: Path) -> DataSet:
     """
     left_out: Counter[str] = Counter()
     by_name: dict[str, list[Path]] = {}
-    for path in list_files(root, SUFFIXES):
+    files = list_files(root, SUFFIXES)
+    for path in files:
         by_name.setdefault(path.name.lower(), []).append(path)
         by_name.setdefault(path.stem.lower(), []).append(path)
     pictures = {}
@@ -50,6 +51,8 @@ def read_voc(root: Path) -> DataSet:
             "its picture; give the folder that holds both."
         )
     names = {labelled.category for picture in pictures.values() for labelled in picture.objects}
+    used = {picture.file for picture in pictures.values()}
+    left_out["pictures without an annotation file"] += sum(file not in used for file in files)
     categories = {name: number for number, name in enumerate(sorted(names), start=1)}
     return DataSet(FORM, root, categories, _split(root, pictures), left_out)
 

@@ -52,6 +52,13 @@ def read_yolo(root: Path) -> DataSet:
         )
     folder = root if root.is_dir() else root.parent
     classes = _names(head)
+    doubled = [name for name, number in Counter(classes).items() if number > 1]
+    if doubled:
+        places = [place for place, name in enumerate(classes) if name == doubled[0]]
+        raise ValueError(
+            f"Expected classes with distinct names in {head}, but classes {places} are all called "
+            f"{doubled[0]!r}; rename all but one, or give the objects one class."
+        )
     left_out: Counter[str] = Counter()
     splits: dict[str, list[Picture]] = {}
     labelled = 0

@@ -164,6 +164,8 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path):
         "annotation files that are no XML": 1,
         "annotation files without a picture": 1,
         "pictures that cannot be read": 1,
+        # Those of the broken files.
+        "pictures without an annotation file": 2,
     }
     train = json.loads(conversion.files["train"].read_text())
     boxes = [(a["bbox"], a["iscrowd"]) for a in train["annotations"]]
@@ -264,6 +266,49 @@ def test_the_command_writes_and_says_what(tmp_path, capsys):
     assert "as YOLO" in out
     assert "train: 4 pictures with 3 bar, 2 ring." in out
     assert str(tmp_path / "out/annotations/val.json") in out
+
+
+def test_a_json_file_given_by_itself_says_what_is_wrong(tmp_path):
+    for text, message in (
+        ("{", "cannot be read"),
+        ("[1]", "Expected COCO annotations"),
+        ('{"images": [3], "annotations": [], "categories": []}', "image 0"),
+    ):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_data(tmp_path / "a.json")
+
+
+def test_one_coco_file_with_a_byte_order_mark_and_ids_as_text(tmp_path):
+    labelled_data.write_pictures(tmp_path / "images")
+    data = labelled_data.coco_data(list("abcde"))
+    for image in data["images"]:
+        image["id"] = str(image["id"])
+        del image["width"], image["height"]
+        image["file_name"] = "C:\\pictures\\" + image["file_name"]
+    for annotation in data["annotations"]:
+        annotation["image_id"] = str(annotation["image_id"])
+        annotation["iscrowd"] = "0"
+    (tmp_path / "all.json").write_text(json.dumps(data), encoding="utf-8-sig")
+    found = convert_data(tmp_path / "all.json", tmp_path / "out").data
+    assert sum(sum(found.count(split).values()) for split in found.splits) == 6
+    assert not +found.left_out
+
+
+def test_class_names_that_may_be_one(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "yolo")
+    text = (root / "data.yaml").read_text()
+    (root / "data.yaml").write_text(text.replace("[ring, bar]", "[ring, ring]"))
+    with pytest.raises(ValueError, match=r"classes \[0, 1\] are all called 'ring'"):
+        read_data(root)
+    (root / "data.yaml").write_text(text.replace("[ring, bar]", "[ring, Ring]"))
+    assert "Ring and ring count as classes of their own" in read_data(root).notes[0]
+
+
+def test_pictures_without_annotations_are_counted(tmp_path):
+    root = labelled_data.write_voc(tmp_path / "data")
+    (root / "Annotations/e.xml").unlink()
+    assert read_data(root).left_out["pictures without an annotation file"] == 1
 
 
 def test_nothing_is_there(tmp_path):
