@@ -72,16 +72,24 @@ def _foreground(report: Mapping[str, Any]) -> Finding:
     )
     if ratio < CLASS_RATIO:
         return Finding(kind, "balance", f"{begin}: little imbalance, nothing is needed.{missing}")
+    sampled = f"`ClassBalancedDataset(oversample_thr={classes['oversample_thr']:.2g})`"
+    left = classes["imbalance_ratio_balanced"]
+    if left < 0.9 * ratio:
+        by_image = (
+            f"MMDetection's {sampled} brings that to {left:,.1f}, for epochs "
+            f"{classes['epoch_length_balanced']:.2f} times as long"
+        )
+    else:
+        by_image = (
+            f"Showing images again ({sampled}) does not help ({left:,.1f}), for the classes share "
+            "their images"
+        )
     return Finding(
         kind,
         "imbalance",
         f"{begin}, and {classes['share_below_mean']:.0%} of the classes lie below the mean."
-        f"{missing} MMDetection's "
-        f"`ClassBalancedDataset(oversample_thr={classes['oversample_thr']:.2g})` "
-        f"brings that to {classes['imbalance_ratio_balanced']:,.1f}, for epochs "
-        f"{classes['epoch_length_balanced']:.2f} times as long; in an R-CNN "
-        "`OnlineForegroundBalancedSampler` gives every class of an image the same chance; "
-        "`REGLoss(class_counts=...)` weighs the classes.",
+        f"{missing} {by_image}; in an R-CNN `OnlineForegroundBalancedSampler` gives every class of "
+        "an image the same chance; `REGLoss(class_counts=...)` weighs the classes.",
     )
 
 

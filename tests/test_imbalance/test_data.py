@@ -135,3 +135,16 @@ def test_a_sentence_for_every_kind():
     first = find_imbalance(rare)[0]
     assert first.level == "imbalance"
     assert "OnlineForegroundBalancedSampler" in first.text
+    assert "ClassBalancedDataset" in first.text
+    assert "brings that to" in first.text
+    # Both classes in every image: showing images again changes nothing.
+    shared = measure_data(
+        Objects(
+            ("a", "b"),
+            np.full((4, 2), 90.0),
+            np.repeat(np.arange(4), 11),
+            np.array(([0] * 10 + [1]) * 4),
+            np.ones((44, 4)),
+        )
+    )
+    assert "does not help (10.0)" in find_imbalance(shared)[0].text
