@@ -15,6 +15,8 @@ from statistics import median, quantiles
 
 import torch
 
+from mmdet_rank.files import written_whole
+
 _ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("torch", "torchvision", "triton", "numpy", "mmdet_rank", "onedl-mmdetection", "mmdet")
 
@@ -181,8 +183,5 @@ def _commit() -> str | None:
 
 def write_json(path: str | os.PathLike, report: dict) -> None:
     """Write a report whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(report, indent=1) + "\n")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")

@@ -8,11 +8,11 @@ from pathlib import Path
 import mmdet_rank.register  # noqa: F401
 
 from mmdet.apis import DetInferencer
-from mmdet.apis.det_inferencer import IMG_EXTENSIONS
 
 from mmdet_rank.cli import checkpoints
 from mmdet_rank.cli.config import load_config
-from mmdet_rank.cli.errors import UserError, explained, refused_input
+from mmdet_rank.cli.errors import explained, refused_input
+from mmdet_rank.cli.predict import find_pictures
 from mmdet_rank.engine.lrp_threshold_hook import warn_of_thresholds
 from mmdet_rank.evaluation.thresholds import ScoreThresholds, load_thresholds
 
@@ -26,7 +26,7 @@ def draw(args: argparse.Namespace) -> None:
     Raises:
         UserError: The pictures, the config, the checkpoint or the thresholds do not allow it.
     """
-    pictures = find_pictures(args.pictures)
+    pictures = [str(path) for path in find_pictures(args.pictures)]
     thresholds = None
     if args.thresholds is not None:
         with refused_input():
@@ -49,26 +49,6 @@ def draw(args: argparse.Namespace) -> None:
     print(
         f"pictures are in {Path(args.out_dir, 'vis')}, detections in {Path(args.out_dir, 'preds')}"
     )
-
-
-def find_pictures(path: str) -> list[str]:
-    """Name the picture, or all pictures of a folder.
-
-    Raises:
-        UserError: There is none.
-    """
-    if not Path(path).exists():
-        raise UserError(f"Expected a picture or a folder of pictures, but {path} does not exist")
-    if not Path(path).is_dir():
-        return [path]
-    found = [str(each) for each in sorted(Path(path).iterdir()) if each.is_file()]
-    pictures = [each for each in found if each.lower().endswith(IMG_EXTENSIONS)]
-    if not pictures:
-        raise UserError(
-            f"Expected pictures ({', '.join(IMG_EXTENSIONS)}) in {path}, but there is none among "
-            f"its {len(found)} files"
-        )
-    return pictures
 
 
 def threshold_detections(

@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
-        print(describe())
+        print(overview())
         return 0
     if name == "--version":
         print(f"{PROGRAM} {__version__}")
@@ -102,7 +102,7 @@ def parse_command(name: str, argv: Sequence[str], prog: str | None = None) -> ar
     return parser.parse_args(argv)
 
 
-def describe() -> str:
+def overview() -> str:
     """Return the help of ``mmdet-rank``."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]

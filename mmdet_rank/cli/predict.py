@@ -47,7 +47,7 @@ def predict(args: argparse.Namespace) -> None:
     checkpoints.use_safe_loading(args.trust_checkpoint)
     path = find_checkpoint(Path(args.checkpoint))
     checkpoint = checkpoints.read_checkpoint(str(path), trust=args.trust_checkpoint)
-    cfg = find_config(path, checkpoint)
+    cfg = own_config(path, checkpoint)
     ids = category_ids(path, checkpoint)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     printed = io.StringIO()
@@ -132,7 +132,7 @@ def find_checkpoint(path: Path) -> Path:
     return path
 
 
-def find_config(path: Path, checkpoint: dict) -> Config:
+def own_config(path: Path, checkpoint: dict) -> Config:
     """The config that a checkpoint was trained by: it carries it, or it lies beside it.
 
     Raises:
