@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,28 +12,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from .gradients import HeadOutputs, gradient_shares, listening, scalar_losses
 from .priors import assign_image, head_with_priors
 
-__all__ = ["gradient_shares", "measure_training"]
+__all__ = ["measure_training"]
 
 # What names of classification losses hold, auxiliary ones among them.
 _CLASSIFICATION = ("cls", "obj", "centerness", "score")
-
-
-class _Head:
-    """Outputs of a head's last forward passes: classification first, then boxes."""
-
-    def __init__(self, name: str, module: nn.Module) -> None:
-        self.name = name
-        # One of its classes is background, the last one.
-        self.softmax = not getattr(module.loss_cls, "use_sigmoid", True)
-        self.scores: list[Tensor] = []
-        self.boxes: list[Tensor] = []
-
-    def __call__(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        if isinstance(outputs, (tuple, list)) and len(outputs) >= 2:
-            self.scores += _tensors(outputs[0])
-            self.boxes += _tensors(outputs[1])
 
 
 def measure_training(
@@ -70,9 +54,9 @@ def measure_training(
     model.train()
     for batch in progress(batches):
         data = model.data_preprocessor(pseudo_collate(batch), training=True)
-        with _listening(model) as heads:
+        with listening(model) as heads:
             found = model.loss(data["inputs"], data["data_samples"])
-        for key, value in _scalars(found).items():
+        for key, value in scalar_losses(found).items():
             losses.setdefault(key, []).append(float(value.detach()))
         for name, shares in gradient_shares(found, heads).items():
             sums = parts.setdefault(name, dict.fromkeys(shares, 0.0))
@@ -110,73 +94,7 @@ def measure_training(
     } | _iou_histograms(torch.cat(before), torch.cat(after))
 
 
-def gradient_shares(
-    losses: Mapping[str, Any], heads: Iterable[_Head]
-) -> dict[str, dict[str, float]]:
-    """Summed gradient magnitudes at the outputs of each head.
-
-    Args:
-        losses: of a batch, attached to the graph.
-        heads: that have listened to it.
-
-    Returns:
-        By head: ``raising`` and ``lowering``, of the scores of classes by a descent step, and
-        ``boxes``. With a softmax, examples count whole: those whose background score is lowered are
-        positives and raise.
-    """
-    heads = [head for head in heads if head.scores]
-    total = sum(_scalars(losses).values())
-    outputs = [tensor for head in heads for tensor in (*head.scores, *head.boxes)]
-    if not outputs or not isinstance(total, Tensor) or not total.requires_grad:
-        return {}
-    gradients = iter(torch.autograd.grad(total, outputs, allow_unused=True, retain_graph=True))
-    shares = {}
-    for head in heads:
-        scores = [next(gradients) for _ in head.scores]
-        boxes = [next(gradients) for _ in head.boxes]
-        parts = [_by_direction(g, head.softmax) for g in scores if g is not None]
-        shares[head.name] = {
-            "raising": sum(raising for raising, _ in parts),
-            "lowering": sum(lowering for _, lowering in parts),
-            "boxes": sum(float(g.abs().sum()) for g in boxes if g is not None),
-        }
-    return shares
-
-
-def _by_direction(gradient: Tensor, softmax: bool) -> tuple[float, float]:
-    """Magnitudes of a gradient that raise scores of classes, and that lower them."""
-    if softmax:
-        magnitude = gradient.abs().sum(-1)
-        raising = gradient[..., -1] > 0
-        return float(magnitude[raising].sum()), float(magnitude[~raising].sum())
-    return float((-gradient).clamp(min=0).sum()), float(gradient.clamp(min=0).sum())
-
-
-@contextlib.contextmanager
-def _listening(model: nn.Module) -> Iterator[list[_Head]]:
-    """Heads of a detector, with what they put out while the body runs."""
-    modules = {}
-    for name in ("rpn_head", "bbox_head"):
-        if isinstance(getattr(model, name, None), nn.Module):
-            modules[name] = getattr(model, name)
-    stages = getattr(getattr(model, "roi_head", None), "bbox_head", None)
-    if isinstance(stages, nn.ModuleList):
-        modules |= {f"roi_head stage {i + 1}": stage for i, stage in enumerate(stages)}
-    elif isinstance(stages, nn.Module):
-        modules["roi_head"] = stages
-    heads = [_Head(name, module) for name, module in modules.items()]
-    hooks = [
-        module.register_forward_hook(head)
-        for head, module in zip(heads, modules.values(), strict=True)
-    ]
-    try:
-        yield heads
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _refined(model: nn.Module, data: dict, heads: list[_Head]) -> tuple[Tensor, Tensor]:
+def _refined(model: nn.Module, data: dict, heads: list[HeadOutputs]) -> tuple[Tensor, Tensor]:
     """IoU of positive priors with their object, and of what regression makes of them."""
     head, _ = head_with_priors(model)
     nothing = torch.zeros(0), torch.zeros(0)
@@ -218,27 +136,9 @@ def _iou_histograms(before: Tensor, after: Tensor) -> dict[str, Any]:
     }
 
 
-def _scalars(losses: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The losses that a training step adds up, each a scalar."""
-    found = {}
-    for key, value in losses.items():
-        if "loss" in key:
-            values = value if isinstance(value, (list, tuple)) else [value]
-            found[key] = sum(v.mean() for v in values)
-    return found
-
-
 def _task(key: str) -> str:
     if "mask" in key or "segm" in key:
         return "masks"
     if any(part in key for part in _CLASSIFICATION) and "bbox" not in key:
         return "classification"
     return "boxes"
-
-
-def _tensors(outputs: Any) -> list[Tensor]:
-    if isinstance(outputs, Tensor):
-        return [outputs] if outputs.requires_grad else []
-    if isinstance(outputs, (tuple, list)):
-        return [tensor for output in outputs for tensor in _tensors(output)]
-    return []
