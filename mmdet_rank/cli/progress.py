@@ -37,6 +37,8 @@ def run_quietly(command: Sequence[str], log: Path) -> None:
 def run_training(command: Sequence[str], log: Path, epochs: int) -> Iterator[float]:
     """Run a training with its output in a file and a progress bar on standard error.
 
+    Says how long it will take as soon as two lines of the log tell.
+
     Args:
         command: Trains by epochs, with MMEngine's log on its output.
         log: The file, which is appended to.
@@ -51,10 +53,18 @@ def run_training(command: Sequence[str], log: Path, epochs: int) -> Iterator[flo
     _show(command, log)
     position = log.stat().st_size if log.is_file() else 0
     latest = time.perf_counter()
+    first: tuple[int, float] | None = None
+    told = False
     with tqdm(unit="iteration", desc="training", mininterval=0) as bar:
         for _ in _polled(command, log):
             position = _advance(bar, log, position, epochs)
             now = time.perf_counter()
+            if first is None and bar.n:
+                first = bar.n, now  # what went before was loading
+            elif first is not None and bar.n > first[0] and not told:
+                told = True
+                left = (bar.total - bar.n) * (now - first[1]) / (bar.n - first[0])
+                bar.write(f"Training takes about {left / 60:.0f} minutes more on this machine")
             yield now - latest
             latest = now
 
