@@ -33,20 +33,38 @@ def show_names(figure: Figure) -> None:
     set in an installed font that has them; characters that none has are written as escapes
     (``\u732b``).
     """
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = [label.get_text() for label in axis.get_ticklabels()]
+            shown = [_escaped(label) for label in labels]
+            if shown != labels:  # The texts of ticks are written anew at each drawing.
+                axis.set_ticks(axis.get_ticklocs(), labels=shown)
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-        content = text.get_text()
-        if content.isascii():
-            continue
-        if lacking := {c for c in content if not c.isspace() and ord(c) not in _characters(None)}:
-            families = [f for f in _installed() if any(ord(c) in _characters(f) for c in lacking)]
+        text.set_text(_escaped(text.get_text()))
+        if families := _families(text.get_text()):
             text.set_fontfamily(["DejaVu Sans", *families])
-            lacking = {c for c in lacking if not any(ord(c) in _characters(f) for f in families)}
-        for character in lacking:
-            content = content.replace(
-                character, character.encode("ascii", "backslashreplace").decode()
-            )
-        text.set_text(content)
+
+
+def _escaped(text: str) -> str:
+    """Write characters that no installed font has as escapes."""
+    for character in _lacking(text):
+        if not any(ord(character) in _characters(family) for family in _installed()):
+            escape = character.encode("ascii", "backslashreplace").decode()
+            text = text.replace(character, escape)
+    return text
+
+
+def _families(text: str) -> list[str]:
+    """Installed fonts that have what matplotlib's own lacks of a text."""
+    lacking = _lacking(text)
+    return [f for f in _installed() if any(ord(c) in _characters(f) for c in lacking)]
+
+
+def _lacking(text: str) -> set[str]:
+    if text.isascii():
+        return set()
+    return {c for c in text if not c.isspace() and ord(c) not in _characters(None)}
 
 
 @functools.cache
