@@ -85,6 +85,8 @@ def test_what_is_outside_is_ignored_and_nothing_else(name, border):
     # Of those inside, assigners by IoU ignore some that have a share of an object.
     counted = inside if "atss" in name else inside & (ious < 0.1)
     assert (weights[counted] == 1).all()
+    centers = (boxes[:, :2] + boxes[:, 2:])[problem.positives] / 2
+    torch.testing.assert_close(problem.boxes.centers, centers)
     # Each object keeps the anchors of its own image.
     objects = [sample.gt_instances.bboxes for sample in samples]
     gaps = torch.cdist(problem.boxes.gt_boxes, torch.cat(objects), p=torch.inf)

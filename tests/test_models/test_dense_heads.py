@@ -247,6 +247,7 @@ def test_boxes_at_the_edge_are_not_cut(name):
     points = head.prior_generator.grid_priors([(16, 16), (8, 8), (4, 4)], device="cpu")
     sides = [torch.full((2 * len(own), 1), float(s)) for own, s in zip(points, sides, strict=True)]
     own = torch.cat([level.repeat(2, 1) for level in points])[problem.positives]
+    torch.testing.assert_close(problem.boxes.centers, own)
     side = torch.cat(sides)[problem.positives]
     torch.testing.assert_close(problem.boxes.boxes, torch.cat([own - side, own + side], dim=1))
     assert (problem.boxes.boxes.amin(1) < 0).any()
