@@ -42,9 +42,7 @@ class aLRPLoss(RankingLoss):
     ) -> None:
         super().__init__(delta, loss_weight, sync, use_sigmoid)
         if not 0 <= tau < 1:
-            raise ValueError(
-                f"Expected tau in [0, 1), but got {tau}; use 0.5, or 0.7 for an RPN."
-            )
+            raise ValueError(f"Expected tau in [0, 1), but got {tau}; use 0.5, or 0.7 for an RPN.")
         self.tau = tau
 
     def rank(self, logits: Tensor, targets: Tensor, loc_errors: Tensor | None = None) -> RankedLoss:
