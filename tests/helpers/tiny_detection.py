@@ -12,7 +12,7 @@ CLASSES = ("disc", "bar")
 
 CONFIG = """
 default_scope = "mmdet"
-custom_imports = dict(imports=["mmdet_rank"], allow_failed_imports=False)
+custom_imports = dict(imports=["mmdet_rank.register"], allow_failed_imports=False)
 randomness = dict(seed={seed})
 model = dict(
     type="RetinaNet",

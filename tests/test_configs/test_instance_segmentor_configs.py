@@ -89,7 +89,9 @@ def test_backbone_and_evaluation(name):
         assert evaluator.type == "CocoLRPMetric"
         assert evaluator.metric == ("segm" if "solov2" in name else ["bbox", "segm"])
         assert evaluator.ann_file == "data/coco/annotations/instances_val2017.json"
-    assert config.custom_imports == dict(imports=["mmdet_rank"], allow_failed_imports=False)
+    assert config.custom_imports == dict(
+        imports=["mmdet_rank.register"], allow_failed_imports=False
+    )
 
 
 def test_yolact():

@@ -199,7 +199,9 @@ def test_data_and_evaluation(name):
     for evaluator in (config.val_evaluator, config.test_evaluator):
         assert (evaluator.type, evaluator.metric) == ("CocoLRPMetric", "bbox")
         assert evaluator.ann_file == "data/coco/annotations/instances_val2017.json"
-    assert config.custom_imports == dict(imports=["mmdet_rank"], allow_failed_imports=False)
+    assert config.custom_imports == dict(
+        imports=["mmdet_rank.register"], allow_failed_imports=False
+    )
     hooks = [hook.type for hook in config.get("custom_hooks", [])]
     assert hooks == (["SelfBalanceHook"] if name.startswith("alrp") else [])
 

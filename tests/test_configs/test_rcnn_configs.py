@@ -296,7 +296,9 @@ def test_data_and_evaluation(name):
             "coco/annotations/instances_val2017"
         )  # fmt: skip
         assert evaluator.ann_file == f"data/{folder}.json"
-    assert config.custom_imports == dict(imports=["mmdet_rank"], allow_failed_imports=False)
+    assert config.custom_imports == dict(
+        imports=["mmdet_rank.register"], allow_failed_imports=False
+    )
     hooks = [hook.type for hook in config.get("custom_hooks", [])]
     assert hooks == (["SelfBalanceHook"] if name.startswith("alrp") else [])
 

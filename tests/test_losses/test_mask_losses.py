@@ -7,7 +7,6 @@ from mmdet.models.losses import GIoULoss as StockGIoULoss
 from mmdet.registry import MODELS
 from random_masks import random_masks
 
-import mmdet_rank  # noqa: F401
 from mmdet_rank import ops
 from mmdet_rank.losses import CompleteIoULoss, ElementLoss, MaskLoss
 

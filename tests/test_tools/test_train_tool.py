@@ -168,7 +168,7 @@ def test_two_processes_on_cpu_hold_the_same_weights(tmp_path, data):
         "        torch.save(weights, f'{runner.work_dir}/rank{get_rank()}.pt')\n"
     )
     text = config.read_text().replace(
-        'imports=["mmdet_rank"]', 'imports=["mmdet_rank", "weight_probe"]'
+        'imports=["mmdet_rank.register"]', 'imports=["mmdet_rank.register", "weight_probe"]'
     )
     config.write_text(text + '\ncustom_hooks = [dict(type="WeightProbe")]\n')
     environment = {
