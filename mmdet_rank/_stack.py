@@ -8,7 +8,11 @@ Raises:
         mmcv do not load. The message names each with the command that mends it.
 """
 
-from mmdet_rank import compat, mmcv_ops
+from mmdet_rank import compat
 
 compat.check_stack()
+
+# The stand-ins import torch, whose absence the check tells of.
+from mmdet_rank import mmcv_ops  # noqa: E402
+
 mmcv_ops.install()

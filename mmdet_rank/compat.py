@@ -16,6 +16,10 @@ INSTALL_STACK = (
 )
 
 
+class StackError(ImportError):
+    """The stack cannot work; the message says what is wrong and which command mends it."""
+
+
 @dataclass(frozen=True)
 class Requirement:
     """One package of the stack: its import name, its distribution names, and the versions needed.
@@ -109,12 +113,12 @@ def check_stack() -> None:
     """Raise when the installed stack cannot work.
 
     Raises:
-        ImportError: Some package is missing, doubled or of a wrong version; the message names each
+        StackError: Some package is missing, doubled or of a wrong version; the message names each
             with the command that mends it.
     """
     problems = find_problems()
     if problems:
-        raise ImportError("mmdet_rank cannot use this environment.\n" + "\n".join(problems))
+        raise StackError("mmdet_rank cannot use this environment.\n" + "\n".join(problems))
 
 
 def _check_one(requirement: Requirement, found: list[Found]) -> str | None:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from mmdet_rank.cli.errors import UserError, run_tool
+from mmdet_rank.compat import StackError
 from mmdet_rank.version import __version__
 
 #: Subcommands and what they do; each is a file of ``mmdet_rank/cli/commands``.
@@ -137,7 +138,18 @@ def let_threads_sleep(environment: MutableMapping[str, str]) -> None:
 def _run(name: str, argv: Sequence[str], prog: str) -> int | None:
     let_threads_sleep(os.environ)
     args = parse_command(name, argv, prog)
-    return _load(name).run(args)
+    try:
+        return _load(name).run(args)
+    except StackError as error:
+        raise UserError(str(error)) from error
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package == "mmdet_rank":
+            raise
+        raise UserError(
+            f"Expected {package} for {PROGRAM} {name}, but it is not installed; do: "
+            "pip install 'mmdet-rank[mmdet]'"
+        ) from error
 
 
 def _load(name: str) -> ModuleType:

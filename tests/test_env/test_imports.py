@@ -160,3 +160,21 @@ print(check_env.main())
     ]
     assert lines[-2:] == ["training cannot work: 3 problem(s)", "1"]
     assert "PROBLEM: Expected mmdet" in errors
+
+
+def test_commands_without_torch_or_mmdetection_end_in_one_message(tmp_path):
+    program = f"""
+from mmdet_rank.cli.main import main
+print(main(["train", "config.py"]))
+print(main(["demo-image", {str(tmp_path)!r}, "config.py", "a.pth"]))
+print(main(["make-digits", "--out", {str(tmp_path / "data")!r}]))
+"""
+    printed, errors = run(program, hidden=(*STACK, "torch", "torchvision", "cv2"))
+    assert printed.split() == ["1", "1", "1"]
+    assert "Traceback" not in errors
+    assert errors.count("error: mmdet_rank cannot use this environment.") == 2
+    assert errors.count("Expected torch >=2.4 (distribution torch), but it is not installed") == 2
+    last = (
+        "error: Expected cv2 for mmdet-rank make-digits, but it is not installed; do: pip install"
+    )
+    assert last in errors
