@@ -17,7 +17,7 @@ class CompleteIoU2D:
     Example:
         >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([[0.0, 0.0, 8.0, 2.0]])
         >>> CompleteIoU2D()(*boxes)
-        tensor([[0.2226]])
+        tensor([[0.2530]])
     """
 
     def __call__(self, bboxes1: Tensor, bboxes2: Tensor, **kwargs) -> Tensor:
