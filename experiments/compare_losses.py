@@ -339,16 +339,21 @@ def make_table(runs: dict[str, list[dict]], titles: dict[str, str], published: s
 
 
 def draw_pictures(out: Path, data: Path, titles: dict[str, str]) -> None:
-    """Predictions of the first seed of each loss on the same images (Fig. 4 of the paper)."""
+    """Predictions of the first seed of each loss on the same images (Fig. 4 of the paper).
+
+    At the threshold that was chosen on the training images: a ranking loss knows no other.
+    """
     dataset = DATASETS.build(
         dict(type="MaskFolderDataset", data_root=str(data), split="val", check_masks=False)
     )
     masks: dict[str, list[np.ndarray]] = {}
     places: list[int] = []
     for name, title in titles.items():
-        with np.load(sorted((out / "runs").glob(f"{name}_[0-9]*.npz"))[0]) as saved:
+        path = sorted((out / "runs").glob(f"{name}_[0-9]*.npz"))[0]
+        threshold = 255 * load_json(path.with_suffix(".json"))["chosen_threshold"]
+        with np.load(path) as saved:
             places = sorted(int(key) for key in saved.files)
-            masks[title] = [saved[str(place)] > 127 for place in places]
+            masks[title] = [saved[str(place)] >= threshold for place in places]
     infos = [dataset.get_data_info(place) for place in places]
     images = [cv2.imread(info["img_path"])[..., ::-1] for info in infos]
     truths = [info["mask_reader"].read(info["seg_map_path"]) for info in infos]
