@@ -71,6 +71,11 @@ def collect_faster_matches(
     most = params.maxDets[-1] if max_dets is None else min(max_dets, params.maxDets[-1])
     objects = _Columns(coco_eval.cocoGt, params)
     detections = _Columns(coco_eval.cocoDt, params).in_order_of_score(most)
+    # As lists, which C++ reads faster than arrays, once for all sizes.
+    ious = [
+        [np.asarray(coco_eval.ious[i, c])[:most].tolist() for c in params.catIds]
+        for i in params.imgIds
+    ]
     by_category = [np.flatnonzero(detections.category == id_) for id_ in params.catIds]
     matches: dict[str, dict] = {}
     for name, (low, high) in zip(params.areaRngLbl, params.areaRng, strict=True):
@@ -79,7 +84,7 @@ def collect_faster_matches(
         counted = (detections.area >= low) & (detections.area <= high)
         is_tp = np.zeros(len(counted), dtype=bool)
         quality = np.zeros(len(counted))
-        for pair, value in _match(coco_eval, tau, [low, high], most).items():
+        for pair, value in _match(coco_eval, ious, tau, [low, high], most).items():
             detection, object_ = map(int, pair.split("_"))
             row = detections.row_of[detection]
             counted[row] = is_tp[row] = not left_out[objects.row_of[object_]]
@@ -94,7 +99,9 @@ def collect_faster_matches(
     return matches
 
 
-def _match(coco_eval: Any, tau: float, size_range: list[float], most: int) -> dict[str, float]:
+def _match(
+    coco_eval: Any, ious: list, tau: float, size_range: list[float], most: int
+) -> dict[str, float]:
     """Localisation quality of each match in one size range, by "DETECTION_OBJECT"."""
     from faster_coco_eval import faster_eval_api_cpp
 
@@ -102,7 +109,6 @@ def _match(coco_eval: Any, tau: float, size_range: list[float], most: int) -> di
     params.iouThrs, params.recThrs = np.array([tau]), np.array([0.0])
     params.areaRng, params.areaRngLbl = [size_range], ["range"]
     params.maxDets = [most]
-    ious = [[coco_eval.ious[i, c][:most] for c in params.catIds] for i in params.imgIds]
     datasets = coco_eval.gt_dataset, coco_eval.dt_dataset
     return faster_eval_api_cpp.COCOevalEvaluateAccumulate(
         params, ious, *datasets, params.imgIds, params.catIds, True
