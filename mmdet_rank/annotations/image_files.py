@@ -73,7 +73,9 @@ def check_image_files(
         try:
             with Image.open(path) as picture:
                 size = picture.size
-                turned = picture.getexif().get(_ORIENTATION) in _TURNED
+                # Pillow looks for what a PNG does not begin with behind its pixels.
+                known = picture.format != "PNG" or "exif" in picture.info
+                turned = known and picture.getexif().get(_ORIENTATION) in _TURNED
         # Pillow raises SyntaxError, ValueError and others for headers that are broken.
         except (UnidentifiedImageError, Image.DecompressionBombError, Exception) as error:
             found.unreadable.append((index, path, f"{type(error).__name__}: {error}"))

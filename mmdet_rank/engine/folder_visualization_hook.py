@@ -41,7 +41,7 @@ class FolderVisualizationHook(DetVisualizationHook):
         named = self.test_out_dir
         shown = Path(runner.work_dir, runner.timestamp, named).absolute()
         for sample in outputs:
-            folder = Path(sample.img_path).absolute().parent
+            folder = Path(os.path.abspath(sample.img_path)).parent
             below = folder.relative_to(root) if folder.is_relative_to(root) else Path()
             self.test_out_dir = str(shown / below)
             super().after_test_iter(runner, batch_idx, data_batch, [sample])
