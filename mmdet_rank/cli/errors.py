@@ -69,6 +69,8 @@ def refused_input(where: str = "") -> Iterator[None]:
     """
     try:
         yield
+    except ModuleNotFoundError:
+        raise  # mmdet_rank.cli.main says what installs the package
     except (ValueError, OSError, ImportError) as error:
         raise UserError(f"{error} [{where}]" if where else str(error)) from error
 

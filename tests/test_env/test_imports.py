@@ -168,9 +168,13 @@ from mmdet_rank.cli.main import main
 print(main(["train", "config.py"]))
 print(main(["demo-image", {str(tmp_path)!r}, "config.py", "a.pth"]))
 print(main(["make-digits", "--out", {str(tmp_path / "data")!r}]))
+files = ["--annotations", "tests/data/lrp/synthetic/gt.json"]
+files += ["--results", "tests/data/lrp/synthetic/dt.json", "--plots", {str(tmp_path)!r}]
+print(main(["eval", *files]))
 """
-    printed, errors = run(program, hidden=(*STACK, "torch", "torchvision", "cv2"))
-    assert printed.split() == ["1", "1", "1"]
+    printed, errors = run(program, hidden=(*STACK, "torch", "torchvision", "cv2", "matplotlib"))
+    assert printed.split()[:3] == ["1", "1", "1"]
+    assert printed.split()[-1] == "1"
     assert "Traceback" not in errors
     assert errors.count("error: mmdet_rank cannot use this environment.") == 2
     assert errors.count("Expected torch >=2.4 (distribution torch), but it is not installed") == 2
