@@ -1,4 +1,4 @@
-"""Gathers the runs on real data, and writes their tables into ``docs/experiments.md``.
+"""Gathers the runs on real data, and writes their tables into the documents.
 
 With folders of runs of ``real_data.py`` their ``result.json`` are gathered in
 ``benchmarks/results/``; the tables are made from there, and no figure in them is typed by hand.
@@ -61,7 +61,21 @@ def blocks() -> dict[Path, dict[str, str]]:
         if (RESULTS / f"real_{data}_thresholds.json").is_file():
             rows = load_json(RESULTS / f"real_{data}_thresholds.json")
             tables[f"real_{data}_thresholds"] = thresholds_table(rows)
-    return {ROOT / "docs" / "experiments.md": tables}
+    documents = {ROOT / "docs" / "experiments.md": tables}
+    if (RESULTS / "real_bccd.json").is_file():
+        rows = load_json(RESULTS / "real_bccd.json")
+        documents[ROOT / "README.md"] = {"real": short_table(rows)}
+    return documents
+
+
+def short_table(rows: dict[str, list[dict]]) -> str:
+    """The figures of the blood cells that the README leads with."""
+    names = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "oLRP": "oLRP (less is better)"}
+    cells = [
+        [*split_name(name), *figures([run["test"] for run in runs], kind, names)]
+        for name, runs, kind in _each(rows)
+    ]
+    return markdown(["detector", "trained by", *names.values()], cells)
 
 
 def detectors_table(rows: dict[str, list[dict]]) -> str:

@@ -30,7 +30,7 @@ def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
         content = run(config, number, value + 0.1 * (number > 1))
         (folder / "result.json").write_text(json.dumps(content))
     real_tables.gather([*tmp_path.iterdir(), tmp_path / "nothing"])
-    ((_, tables),) = real_tables.blocks().items()
+    tables, short = real_tables.blocks().values()
     assert set(tables) == {"real_bccd", "real_bccd_classes", "real_bccd_curve"}
     first, second = tables["real_bccd"].splitlines()[2:]
     assert first.startswith("| ATSS | RS Loss | boxes | 35.0 ± 7.1 |")
@@ -42,6 +42,7 @@ def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
         .endswith("| 45.0 ± 7.1 | 55.0 ± 7.1 | 50.0 ± 0.0 | - |")
     )
     assert "| AP at 5 | AP at 10 |" in tables["real_bccd_curve"]
+    assert short["real"].splitlines()[2].startswith("| ATSS | RS Loss | 35.0 ± 7.1 |")
     rules = {rule: dict.fromkeys(real_tables.JUDGED, 0.25) for rule in real_tables.RULES}
     table = real_tables.thresholds_table({"alrp-atss_lite0_fpn_bccd": [rules]})
     assert "| ATSS | aLRP Loss | F1-optimal | 25.0 | 25.0 | 25.0 | 25.0 |" in table
