@@ -108,6 +108,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--iters", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=96, help="width and height of the images")
+    parser.add_argument(
+        "--crop",
+        type=int,
+        help="first cut this square out of the middle, as the paper does (384 of DeepCrack)",
+    )
     parser.add_argument("--channels", type=int, default=16, help="of the U-Net's finest level")
     parser.add_argument("--lr", type=float, default=0.005)
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="paper")
@@ -143,7 +148,10 @@ def scaled_data(args: argparse.Namespace) -> Path:
     for number, (image, path) in enumerate(pairs):
         mask = reader.read(path)
         check_sizes(image, path, mask.shape)
-        picture = cv2.resize(cv2.imread(str(image)), size, interpolation=cv2.INTER_AREA)
+        picture = cv2.imread(str(image))
+        if args.crop is not None:
+            picture, mask = (middle(array, args.crop) for array in (picture, mask))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         name = f"{number:05d}.png"
         cv2.imwrite(str(temporary / "images" / name), picture)
@@ -153,6 +161,12 @@ def scaled_data(args: argparse.Namespace) -> Path:
     except OSError:  # another process was quicker
         shutil.rmtree(temporary)
     return data
+
+
+def middle(array: np.ndarray, side: int) -> np.ndarray:
+    """The square in the middle of an image or mask; less where it is smaller."""
+    top, left = (max((length - side) // 2, 0) for length in array.shape[:2])
+    return array[top : top + side, left : left + side]
 
 
 def prepare(
@@ -245,7 +259,7 @@ def settings(args: argparse.Namespace) -> dict:
     """What every training of a grid has in common."""
     return {
         key: getattr(args, key)
-        for key in ("iters", "batch", "size", "channels", "lr", "augmentation")
+        for key in ("iters", "batch", "size", "crop", "channels", "lr", "augmentation")
     }
 
 

@@ -23,6 +23,7 @@ import torch
 from mmengine.config import Config
 from runs import IOU_TYPES, commit_of, measure_detections
 
+from mmdet_rank.annotations.conversion import convert_data
 from mmdet_rank.cli.train import enable_amp
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.evaluation.coco import evaluate_coco
@@ -30,6 +31,8 @@ from mmdet_rank.files import load_json, write_json
 from mmdet_rank.visualization.training_curve import read_scalars
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Of the pictures, for a test set where the data has none.
+TEST_SHARE = 0.2
 #: Of the learning curve, by the names that the log has for boxes and masks.
 CURVE = {"AP": "mAP", "AP50": "mAP_50", "oLRP": "oLRP"}
 
@@ -41,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     if result.is_file():
         print(f"Found {result}")
         return 0
+    if args.images and args.data_root:
+        convert_once(Path(args.images), Path(args.data_root))
     cfg = prepare(args)
     runner = ResumableRunner.from_cfg(cfg)
     runner.train()
@@ -71,10 +76,24 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--data-root", help="folder of annotations/; default: the config's")
-    parser.add_argument("--images", help="folder of the pictures; default: the config's")
+    parser.add_argument(
+        "--images",
+        help="folder of the pictures, from which annotations/ is made where it is missing; "
+        "default: the config's",
+    )
     parser.add_argument("--max-iters", type=int, help="default: the config's")
     parser.add_argument("--amp", action="store_true", help="mixed precision, as of tools/train.py")
     return parser
+
+
+def convert_once(images: Path, root: Path) -> None:
+    """Convert the data of the pictures, unless it was; a test set that it lacks is drawn.
+
+    Several processes may do so at once, for they write the same, each file whole.
+    """
+    # It is written last.
+    if not (root / "annotations" / "conversion.json").is_file():
+        print(convert_data(images, root, test_share=TEST_SHARE).describe(), flush=True)
 
 
 def prepare(args: argparse.Namespace) -> Config:

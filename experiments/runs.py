@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.progress import run_quietly
 from mmdet_rank.evaluation.coco import evaluate_coco
+from mmdet_rank.evaluation.report import F1_FIGURES
 from mmdet_rank.files import load_json, write_json
 from mmdet_rank.visualization.training_curve import read_scalars
 
@@ -184,7 +185,8 @@ def measure(config: Path, training: Path, prefix: Path) -> dict:
 def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> dict:
     """Figures of COCO results, and the rank correlation of their scores and IoUs.
 
-    Of no detections at all AP is 0 and oLRP 1; what there is no figure of is None.
+    Of no detections at all AP is 0 and oLRP 1; what there is no figure of is None. Precision,
+    recall and F1 are means over the classes at the confidence of the best mean F1.
 
     Args:
         truth: Content of an annotation file.
@@ -192,7 +194,7 @@ def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> di
         iou_type: ``bbox`` or ``segm``.
     """
     if not detections:
-        return dict.fromkeys((*FIGURES, "correlation")) | NOTHING_FOUND
+        return dict.fromkeys((*FIGURES, *F1_FIGURES, "correlation")) | NOTHING_FOUND
     evaluation = evaluate_coco(truth, detections, iou_type)
     report = evaluation.report()
     # Classes of a test set are never ranked against each other, so neither are they here.
@@ -201,7 +203,7 @@ def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> di
         for m in evaluation.matches["all"].values()
         if varies(m.scores[m.is_tp]) and varies(m.quality[m.is_tp])
     ]
-    return {key: report[key] for key in FIGURES} | {
+    return {key: report[key] for key in (*FIGURES, *F1_FIGURES)} | {
         "correlation": statistics.fmean(correlations) if correlations else None
     }
 

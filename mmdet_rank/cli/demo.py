@@ -22,7 +22,7 @@ from mmengine.config import Config
 from pycocotools.coco import COCO
 
 from mmdet_rank.cli.config import find_config
-from mmdet_rank.cli.errors import UserError, explained, refused_input
+from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.progress import run_quietly, run_training
 from mmdet_rank.datasets.digits.build import build_digits
 from mmdet_rank.datasets.digits.metainfo import CLASSES
@@ -55,11 +55,12 @@ def demo(args: argparse.Namespace) -> None:
     run = Demo(find_config(args.config), Path(args.work_dir))
     with refused_input():
         options = DigitsOptions(train=args.train, val=args.val)
-    run.prepare_data(options)
-    run.forget_other_runs()
-    run.train()
-    run.evaluate()
-    run.draw()
+    with interruptible(lambda: "the same command goes on after the last epoch"):
+        run.prepare_data(options)
+        run.forget_other_runs()
+        run.train()
+        run.evaluate()
+        run.draw()
     print(f"\nAll done in {_duration(time.perf_counter() - started)}.")
     print("On your own pictures: mmdet-rank train DATA --work-dir DIR\n\nResults:\n")
     print(run.table())

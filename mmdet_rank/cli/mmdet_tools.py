@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from unittest import mock
 
 from mmdet_rank.cli.errors import UserError, explained
 
@@ -59,9 +58,10 @@ def run_mmdet_tool(name: str, arguments: Sequence[str]) -> int | None:
             raise UserError(
                 f"Expected a file, but {argument} does not exist (looked from {Path.cwd()})"
             )
-    with (
-        mock.patch.object(sys, "argv", [script.name, *arguments]),
-        explained(f"MMDetection's {script.name} failed"),
-    ):
-        runpy.run_path(str(script), run_name="__main__")
+    own, sys.argv = sys.argv, [script.name, *arguments]
+    try:
+        with explained(f"MMDetection's {script.name} failed"):
+            runpy.run_path(str(script), run_name="__main__")
+    finally:
+        sys.argv = own
     return None

@@ -4,7 +4,15 @@ In a config: ``custom_imports = dict(imports=["mmdet_rank.register", "mmdet_rank
 allow_failed_imports=False)``. Needs the extra ``seg``.
 """
 
+import importlib.util
+
 import mmdet_rank.register  # noqa: F401  (stands in for missing operators first)
+
+if importlib.util.find_spec("mmseg") is None:
+    raise ImportError(
+        "Expected MMSegmentation for mmdet_rank.segmentation, but it is not installed; do: "
+        "pip install 'mmdet-rank[seg]'"
+    )
 
 from ..losses.pixel_loss import PIXEL_LOSSES, PixelLoss, PixelRankingLoss
 from .augmentation import CrackAugmentation, SeededAlbu

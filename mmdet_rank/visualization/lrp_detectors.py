@@ -113,7 +113,7 @@ def draw_interpolation(evaluations: Mapping[str, Evaluation], categories: int = 
     names = list(dict.fromkeys([*ranked[:categories], *few]))
     figure = Figure(figsize=(7.5, 1.4 + 0.34 * len(names) * len(evaluations)), layout="constrained")
     axes = figure.subplots()
-    labels = []
+    labels: list[str] = []
     for category in names:
         for name, evaluation in evaluations.items():
             exact, interpolated = (_ap(evaluation, category, how) for how in (False, True))
@@ -151,7 +151,7 @@ def _mean_precision(evaluation: Evaluation) -> tuple[NDArray[np.float64], NDArra
             greatest = np.maximum.accumulate((1 - curve.fp)[::-1])[::-1]
             places = np.searchsorted(1 - curve.fn, recalls - 1e-12, side="left")
             rows.append(np.append(greatest, 0.0)[places])
-    return recalls, np.mean(rows, axis=0) if rows else np.zeros(101)
+    return np.asarray(recalls), np.asarray(np.mean(rows, axis=0) if rows else np.zeros(101))
 
 
 def _ap(evaluation: Evaluation, category: str, interpolated: bool) -> float:

@@ -11,7 +11,7 @@ from pycocotools import mask as mask_utils
 from mmdet_rank.annotations import check_results, read_coco
 from mmdet_rank.evaluation.coco import evaluate_coco
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 NUM_FILES = 2000
 
 # What labelling tools, converters and editors have put in the place of a value.

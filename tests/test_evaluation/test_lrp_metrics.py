@@ -12,7 +12,6 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from leaving import leave_processes
-from mmdet.evaluation.metrics import CocoMetric
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseModel
@@ -24,7 +23,6 @@ from pycocotools import mask as mask_utils
 
 from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.metrics import CocoLRPMetric, PanopticLRPMetric
-from mmdet_rank.evaluation.metrics.recording import with_globals
 from mmdet_rank.evaluation.panoptic import read_panoptic_png
 from mmdet_rank.evaluation.report import F1_FIGURES
 
@@ -188,15 +186,11 @@ def test_refuses_tau():
         CocoLRPMetric(tau=1.0)
 
 
-def test_with_globals_leaves_the_original_alone():
-    from mmdet.evaluation.metrics import coco_metric
-
-    before = coco_metric.COCOeval
-    changed = with_globals(CocoMetric.compute_metrics, COCOeval=None)
-    assert changed.__globals__["COCOeval"] is None
-    assert CocoMetric.compute_metrics.__globals__["COCOeval"] is coco_metric.COCOeval is before
-    with pytest.raises(RuntimeError, match="not supported"):
-        with_globals(CocoMetric.compute_metrics, Unused=None)
+def test_a_metric_is_afterwards_as_before(ground_truth, samples):
+    metric = build("CocoLRPMetric", metric=["bbox", "proposal"], proposal_nums=(1, 10, 100))
+    before = metric.metrics, metric.format_only, metric.outfile_prefix
+    run(metric, samples, classes(ground_truth))
+    assert (metric.metrics, metric.format_only, metric.outfile_prefix) == before
 
 
 class Improving(BaseModel):

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmdet_rank.cli.errors import UserError
 from mmdet_rank.datasets.digits.build import build_digits
 from mmdet_rank.datasets.digits.options import DigitsOptions
+from mmdet_rank.evaluation.report import F1_FIGURES
 
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""
@@ -41,7 +42,7 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     assert figures["seed"] == 5
     assert figures["commit"] == runs.commit_of(ROOT)
     boxes = figures["boxes"]
-    assert set(boxes) == {*runs.FIGURES, "correlation"}
+    assert set(boxes) == {*runs.FIGURES, *F1_FIGURES, "correlation"}
     assert 0 <= boxes["AP"] <= boxes["AP50"] <= 1
     assert 0 < boxes["oLRP"] <= 1
     assert figures["iteration"] > 0
@@ -95,7 +96,7 @@ def pretend_to_run(command, log):
 def test_nothing_detected_is_the_worst_figure_and_no_error():
     truth = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
     figures = runs.measure_detections(truth, [], "bbox")
-    assert set(figures) == {*runs.FIGURES, "correlation"}
+    assert set(figures) == {*runs.FIGURES, *F1_FIGURES, "correlation"}
     assert (figures["AP"], figures["oLRP"], figures["oLRP_FP"]) == (0, 1, None)
     assert "-" in compare.summary({"one": [{"boxes": figures, "iteration": 0.1}]})
 

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from crack_folder import make_folder
 from PIL import Image
@@ -66,6 +67,20 @@ def test_every_loss_of_the_grid_builds():
             # F1 and IoU follow from one another up to rounding and the mean over ten trainings.
             assert 200 * iou / (100 + iou) == pytest.approx(f1, abs=0.4)
             assert 2 * recall * precision / (recall + precision) == pytest.approx(f1, abs=3.5)
+
+
+def test_crops_are_from_the_middle(tmp_path):
+    make_folder(tmp_path / "data", number=2, size=(40, 60))
+    for name in ("images/0.jpg", "masks/0.png"):
+        Image.new("L", (60, 40), 255).save(tmp_path / "data" / name)
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[5:35, 15:45] = 255
+    Image.fromarray(mask).save(tmp_path / "data" / "masks" / "0.png")
+    arguments = [str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--size", "15"]
+    args = compare_losses.make_parser().parse_args([*arguments, "--crop", "30"])
+    scaled = compare_losses.scaled_data(args)
+    assert np.asarray(Image.open(scaled / "masks" / "00000.png")).min() == 255
+    assert compare_losses.middle(mask, 100).shape == (40, 60)
 
 
 def test_mistakes(tmp_path, capsys):

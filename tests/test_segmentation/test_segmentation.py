@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import commands
@@ -221,3 +223,15 @@ def test_a_mistake_is_one_sentence(tmp_path, capsys):
     assert "Expected a mask in" in message
     assert "3.jpg" in message
     assert "Traceback" not in message
+
+
+def test_without_mmseg_one_sentence_says_what_to_install():
+    code = (
+        "import sys; sys.modules['mmseg'] = None\n"
+        "import mmdet_rank.register\n"
+        "import mmdet_rank.segmentation\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert last.startswith("ImportError: Expected MMSegmentation for mmdet_rank.segmentation")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from mmdet.datasets import api_wrappers
 from mmdet.datasets.api_wrappers import COCO, COCOeval
-from mmdet.evaluation.metrics import CocoMetric, coco_metric
+from mmdet.evaluation.metrics import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
@@ -26,11 +28,17 @@ from mmdet_rank.evaluation.faster import (
 )
 from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, check_importance, check_taus
 from mmdet_rank.evaluation.report import Evaluation
+from mmdet_rank.files import load_json
 
-from .recording import Recorder, publish, with_globals
+from .publishing import precision_by_category, publish, result_files, stock_figures
 
 __all__ = ["CocoLRPMetric"]
 
+#: Figures of an evaluation by MMDetection's names, in the order of ``COCOeval.stats``.
+_FIGURES = (
+    *("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l"),
+    *("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000"),
+)
 # The number of detections at which pycocotools has AP.
 _COCO_LIMIT = 100
 
@@ -121,32 +129,73 @@ class CocoLRPMetric(CocoMetric):
         Args:
             results: pairs of ground truth and prediction, as ``process`` has stored them.
         """
-        recorder = Recorder(self._read)
-        objects = () if self._coco_api is None else self._coco_api.anns
-        is_faster = choose_backend(self.backend, objects) == "faster"
-        evaluators = {
-            name: recorder.making(make_faster_eval if is_faster else getattr(coco_metric, name))
-            for name in ("COCOeval", "COCOevalMP")
-            if hasattr(coco_metric, name)
-        }
         self._tell_limit()
-        figures = with_globals(CocoMetric.compute_metrics, **evaluators)(self, results)
-        if self.format_only:
-            return figures
-        self._warn_of_names()
-        evaluations = recorder.evaluations()
-        for iou_type in self.metrics:
-            if iou_type not in ("bbox", "segm"):
-                continue
-            evaluation = evaluations.get(iou_type)
-            if evaluation is None:
-                evaluation = self._evaluate_nothing(iou_type)
-            if evaluation is None:
-                continue
-            figures |= self._publish(evaluation, iou_type)
-            if self.max_dets != _COCO_LIMIT and f"{iou_type}_mAP" in figures:
-                # pycocotools has AP at 100 detections, whatever the limit of the rest is.
-                figures[f"{iou_type}_mAP"] = round(evaluation.figures["AP"], 3)
+        with result_files(self, CocoMetric, results) as prefix:
+            if self.format_only:
+                return {}
+            self._warn_of_names()
+            figures: dict[str, float] = {}
+            for metric in self.metrics:
+                if metric in ("bbox", "segm"):
+                    figures |= self._evaluate(metric, Path(f"{prefix}.{metric}.json"))
+                else:
+                    figures |= stock_figures(self, CocoMetric, results, metric)
+        return figures
+
+    def _evaluate(self, metric: str, file: Path) -> dict[str, float]:
+        """Evaluate one kind of results: CocoMetric's figures, and those of LRP Error."""
+        if not file.is_file():
+            raise KeyError(f"{metric} is not in results")
+        predictions = load_json(file)
+        if not predictions:
+            MMLogger.get_current_instance().error(
+                "The testing results of the whole dataset is empty."
+            )
+            return self._publish(self._read(self._run(metric, _empty(), COCOeval)), metric)
+        if metric == "segm":
+            for prediction in predictions:
+                # pycocotools would take the size of a detection from its box.
+                del prediction["bbox"]
+        results = self._coco_api.loadRes(predictions)
+        coco_eval = self._run(metric, results, self._evaluator())
+        evaluation = self._read(coco_eval)
+        figures = self._stock_figures(metric, coco_eval) | self._publish(evaluation, metric)
+        if self.max_dets != _COCO_LIMIT and f"{metric}_mAP" in figures:
+            # pycocotools has AP at 100 detections, whatever the limit of the rest is.
+            figures[f"{metric}_mAP"] = round(evaluation.figures["AP"], 3)
+        return figures
+
+    def _evaluator(self) -> Callable[..., Any]:
+        if choose_backend(self.backend, self._coco_api.anns) == "faster":
+            return make_faster_eval
+        if getattr(self, "use_mp_eval", False):
+            return api_wrappers.COCOevalMP
+        return COCOeval
+
+    def _run(self, metric: str, results: COCO, evaluator: Callable[..., Any]) -> Any:
+        coco_eval = evaluator(self._coco_api, results, metric)
+        coco_eval.params.catIds = self.cat_ids
+        coco_eval.params.imgIds = self.img_ids
+        coco_eval.params.maxDets = list(self.proposal_nums)
+        coco_eval.params.iouThrs = self.iou_thrs
+        coco_eval.evaluate()
+        coco_eval.accumulate()
+        coco_eval.summarize()
+        return coco_eval
+
+    def _stock_figures(self, metric: str, coco_eval: Any) -> dict[str, float]:
+        """CocoMetric's figures of an evaluation."""
+        figures = {}
+        if self.classwise:
+            names = [category["name"] for category in self._coco_api.loadCats(self.cat_ids)]
+            precision = coco_eval.eval["precision"][..., -1]
+            figures = precision_by_category(names, precision, _FIGURES[:6])
+        for item in self.metric_items or _FIGURES[:6]:
+            if item not in _FIGURES:
+                raise KeyError(f'metric item "{item}" is not supported')
+            figures[f"{metric}_{item}"] = round(float(coco_eval.stats[_FIGURES.index(item)]), 3)
+        line = " ".join(f"{value:.3f}" for value in coco_eval.stats[:6])
+        MMLogger.get_current_instance().info(f"{metric}_mAP_copypaste: {line}")
         return figures
 
     def _tell_limit(self) -> None:
@@ -162,10 +211,8 @@ class CocoLRPMetric(CocoMetric):
             evaluation, iou_type, classwise=self.classwise, report_prefix=self.report_prefix
         )
 
-    def _read(self, coco_eval: COCOeval) -> Evaluation | None:
-        """Read the matches of an evaluation; None when it was of proposals, without categories."""
-        if not coco_eval.params.useCats:
-            return None
+    def _read(self, coco_eval: Any) -> Evaluation:
+        """Read the matches of an evaluation."""
         names = {c["id"]: c["name"] for c in self._coco_api.loadCats(self.cat_ids)}
         # Categories of equal name (in a data set of one's own) are told apart by their id.
         doubles = [name for name in names.values() if list(names.values()).count(name) > 1]
@@ -178,23 +225,6 @@ class CocoLRPMetric(CocoMetric):
             tau=self.tau,
             importance=self.importance,
         )
-
-    def _evaluate_nothing(self, iou_type: str) -> Evaluation | None:
-        """Evaluate results without any detection, of which CocoMetric returns no figure.
-
-        oLRP is then 1, so that a first epoch without a detection does not stop ``save_best``.
-        """
-        nothing = COCO()
-        nothing.dataset = {"images": [], "annotations": [], "categories": []}
-        nothing.createIndex()
-        coco_eval = COCOeval(self._coco_api, nothing, iou_type)
-        coco_eval.params.catIds = self.cat_ids
-        coco_eval.params.imgIds = self.img_ids
-        coco_eval.params.maxDets = list(self.proposal_nums)
-        coco_eval.evaluate()
-        coco_eval.accumulate()
-        coco_eval.summarize()
-        return self._read(coco_eval)
 
     def _warn_of_names(self) -> None:
         """Warn when labels go by another order of names than the annotation file's.
@@ -215,3 +245,15 @@ class CocoLRPMetric(CocoMetric):
 
 def _listed(metric: str | Sequence[str]) -> list[str]:
     return [metric] if isinstance(metric, str) else list(metric)
+
+
+def _empty() -> COCO:
+    """Results without any detection, of which oLRP is 1.
+
+    CocoMetric returns no figure of them; a first epoch without a detection shall not stop
+    ``save_best``.
+    """
+    nothing = COCO()
+    nothing.dataset = {"images": [], "annotations": [], "categories": []}
+    nothing.createIndex()
+    return nothing

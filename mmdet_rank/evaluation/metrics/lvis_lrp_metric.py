@@ -8,13 +8,18 @@ from typing import Any
 
 from mmdet.evaluation.metrics import LVISMetric
 from mmdet.registry import METRICS
+from mmengine.logging import MMLogger
 
 from mmdet_rank.evaluation.coco import matches_by_name
 from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, check_importance, check_taus
 
-from .recording import Recorder, publish, with_globals
+from .publishing import precision_by_category, publish, result_files, stock_figures
 
 __all__ = ["LVISLRPMetric"]
+
+
+#: Figures of LVISMetric.
+_FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 
 
 @METRICS.register_module()
@@ -66,28 +71,55 @@ class LVISLRPMetric(LVISMetric):
         Args:
             results: pairs of ground truth and prediction, as ``process`` has stored them.
         """
-        from mmdet_rank.evaluation.lvis import FederatedEval
-
-        recorder = Recorder(self._read)
-        compute = with_globals(LVISMetric.compute_metrics, LVISEval=recorder.making(FederatedEval))
-        figures = compute(self, results)
-        if self.format_only:
-            return figures
-        for iou_type, evaluation in recorder.evaluations().items():
-            figures |= publish(
-                evaluation, iou_type, classwise=self.classwise, report_prefix=self.report_prefix
-            )
+        with result_files(self, LVISMetric, results) as prefix:
+            if self.format_only:
+                return {}
+            figures: dict[str, float] = {}
+            for metric in self.metrics:
+                if metric in ("bbox", "segm"):
+                    figures |= self._evaluate(metric, f"{prefix}.{metric}.json")
+                else:
+                    figures |= stock_figures(self, LVISMetric, results, metric)
         return figures
 
+    def _evaluate(self, metric: str, file: str) -> dict[str, float]:
+        """Evaluate one kind of results: LVISMetric's figures, and those of LRP Error."""
+        from lvis import LVISResults
+
+        from mmdet_rank.evaluation.lvis import FederatedEval
+
+        try:
+            detections = LVISResults(self._lvis_api, file)
+        except IndexError:
+            MMLogger.get_current_instance().info(
+                "The testing results of the whole dataset is empty."
+            )
+            return {}
+        lvis_eval = FederatedEval(self._lvis_api, detections, metric)
+        lvis_eval.params.imgIds = self.img_ids
+        lvis_eval.evaluate()
+        lvis_eval.accumulate()
+        lvis_eval.summarize()
+        figures = {}
+        if self.classwise:
+            names = [c["name"] for c in self._lvis_api.load_cats(self.cat_ids)]
+            figures = precision_by_category(names, lvis_eval.eval["precision"], _FIGURES[:6])
+        for key, value in lvis_eval.get_results().items():
+            if key in (self.metric_items or _FIGURES):
+                figures[f"{metric}_{key}"] = round(float(value), 3)
+        lvis_eval.print_results()
+        return figures | publish(
+            self._read(lvis_eval),
+            metric,
+            classwise=self.classwise,
+            report_prefix=self.report_prefix,
+        )
+
     def _read(self, lvis_eval: Any) -> Any:
-        """Read the matches of an evaluation; None when it was of proposals, without categories."""
+        """Read the matches of an evaluation."""
         from mmdet_rank.evaluation.lvis import collect_lvis_matches, lvis_figures
         from mmdet_rank.evaluation.report import Evaluation
 
-        # LVISMetric evaluates proposals by setting an attribute that the lvis package calls
-        # `use_cats`, so the category-wise evaluation that runs then is no evaluation of classes.
-        if getattr(lvis_eval.params, "useCats", 1) == 0:
-            return None
         names = {c["id"]: c["name"] for c in self._lvis_api.load_cats(None)}
         return Evaluation.gather(
             lambda tau: matches_by_name(collect_lvis_matches(lvis_eval, tau), names),

@@ -1,0 +1,67 @@
+"""A run on real data converts what it needs, and its budget is that of the config or the flag."""
+
+import argparse
+import json
+from pathlib import Path
+
+import labelled_data
+import real_data
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_data_is_converted_once(tmp_path):
+    images = labelled_data.write_masks(tmp_path / "data")
+    real_data.convert_once(images, tmp_path / "out")
+    folder = tmp_path / "out" / "annotations"
+    assert {p.name for p in folder.iterdir()} == {
+        "conversion.json",
+        "test.json",
+        "train.json",
+        "val.json",
+    }
+    (folder / "train.json").write_text("kept")
+    real_data.convert_once(images, tmp_path / "out")
+    assert (folder / "train.json").read_text() == "kept"
+
+
+def test_the_budget_can_be_cut(tmp_path):
+    args = argparse.Namespace(
+        config=ROOT / "configs/lite/rs-atss_lite0_fpn_bccd.py",
+        out=tmp_path / "out",
+        seed=4,
+        data_root=str(tmp_path),
+        images="pictures",
+        max_iters=20,
+        amp=False,
+    )
+    cfg = real_data.prepare(args)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (20, 5)
+    warmup, cosine = cfg.param_scheduler
+    assert (warmup.end, cosine.begin, cosine.end, cosine.T_max) == (10, 10, 20, 10)
+    assert cfg.randomness.seed == 4
+    for split in ("val", "test"):
+        assert cfg[f"{split}_evaluator"].ann_file == f"{tmp_path}/annotations/{split}.json"
+        assert cfg[f"{split}_dataloader"].dataset.data_prefix.img == str(
+            Path("pictures").absolute()
+        )
+
+
+def test_figures_of_a_class_are_of_its_own_objects():
+    truth = labelled_data.coco_data(["a", "c"])
+    truth["annotations"] = [a | {"id": a["id"] + 1} for a in truth["annotations"]]
+    bars = [a for a in truth["annotations"] if a["category_id"] == 5]
+    found = [
+        {key: a[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9 - 0.1 * i}
+        for i, a in enumerate(bars)
+    ]
+    ring, bar = truth["categories"]
+    figures = real_data.class_figures(truth, found, "bbox", bar)
+    assert (figures["AP"], figures["oLRP"], figures["num_gt"]) == (1.0, 0.0, 3)
+    assert real_data.class_figures(truth, found, "bbox", ring) == {
+        "AP": 0.0,
+        "AP50": 0.0,
+        "oLRP": 1.0,
+        "num_gt": 1,
+    }
+    json.dumps(figures)
