@@ -146,6 +146,8 @@ def _run(name: str, argv: Sequence[str], prog: str) -> int | None:
         package = (error.name or "").split(".")[0]
         if package == "mmdet_rank":
             raise
+        if not str(error).startswith("No module named"):
+            raise UserError(str(error)) from error  # It says itself what to install.
         raise UserError(
             f"Expected {package} for {PROGRAM} {name}, but it is not installed; do: "
             "pip install 'mmdet-rank[mmdet]'"
