@@ -15,10 +15,14 @@ def class_colors(number: int) -> list[tuple[int, int, int]]:
     """Return RGB colours that stay apart, the same for the same place.
 
     Args:
-        number: how many.
+        number: How many.
 
-    >>> class_colors(2)
-    [(47, 129, 204), (204, 129, 47)]
+    Returns:
+        Red, green and blue of each, 0 to 255.
+
+    Example:
+        >>> class_colors(2)
+        [(47, 129, 204), (174, 204, 47)]
     """
     colors = []
     for place in range(number):

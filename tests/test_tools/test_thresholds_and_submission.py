@@ -145,7 +145,7 @@ def test_submission_refuses(detector, tmp_path, capsys):
     assert exit_code(detector, *first, option, "test_dataloader.dataset.indices=3") == 1
     assert "did not run on 3 of them" in capsys.readouterr().err
     assert exit_code(detector, *first, "test_dataloader.dataset.ann_file=none.json") == 1
-    assert "there is no file" in capsys.readouterr().err
+    assert "none.json does not exist" in capsys.readouterr().err
     assert exit_code(detector, *first, option, "test_evaluator.metric=proposal") == 1
     assert "bbox or segm" in capsys.readouterr().err
     assert exit_code(detector, *first, option, "test_evaluator.metric=segm") == 1
