@@ -7,8 +7,8 @@
 #
 # PYTHON=python3.12   the interpreter that .venv is made from
 # PIP_ARGS="..."      passed to every pip install (an index, a proxy, a cache). Without a GPU, torch's
-#                     CPU build saves gigabytes: PIP_ARGS="--extra-index-url ADDRESS", where ADDRESS
-#                     is the one that PyTorch's installation page shows for CPU
+#                     CPU build saves gigabytes; PyTorch's installation page shows the arguments
+#                     for it
 # TEST_ARGS="..."     passed to pytest
 # MUTANTS="..."       passed to tests/helpers/mutants.py (--number 200 --jobs 2)
 

@@ -1,4 +1,4 @@
-"""What the package uses of MMEngine beyond its documented interface, in one place.
+"""The package's uses of MMEngine beyond its documented interface, in one place.
 
 Seen with onedl-mmengine 0.10.12; `tests/test_env/test_private_names.py` says what to look at when
 another version differs.

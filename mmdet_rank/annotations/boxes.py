@@ -1,4 +1,4 @@
-"""What the boxes of a file as a whole tell about how they were written."""
+"""Hints from the boxes of a file as a whole on how they were written."""
 
 from __future__ import annotations
 

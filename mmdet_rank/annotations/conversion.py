@@ -32,7 +32,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was converted.
+    """Outcome of a conversion.
 
     Attributes:
         data: What was read, split.

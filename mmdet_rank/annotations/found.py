@@ -1,4 +1,4 @@
-"""What the check of an annotation file finds."""
+"""Findings of the check of an annotation file."""
 
 from __future__ import annotations
 

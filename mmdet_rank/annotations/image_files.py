@@ -20,7 +20,7 @@ _ORIENTATION = 0x0112
 
 @dataclass
 class ImageFiles:
-    """What the pictures of a file are like. Entries go by their index in ``images``.
+    """State of the pictures of a file. Entries go by their index in ``images``.
 
     Attributes:
         num_checked: how many pictures were opened.

@@ -1,4 +1,4 @@
-"""What every reader of annotations gives: pictures with their objects, split by split."""
+"""The common result of all readers of annotations: pictures with their objects, split by split."""
 
 from __future__ import annotations
 

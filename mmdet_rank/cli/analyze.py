@@ -1,4 +1,4 @@
-"""What ``mmdet-rank analyze`` does."""
+"""The work of ``mmdet-rank analyze``."""
 
 from __future__ import annotations
 

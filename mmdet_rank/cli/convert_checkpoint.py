@@ -74,7 +74,7 @@ def _state_dict(checkpoint: Any, name: str) -> Mapping[str, torch.Tensor]:
 
 
 def _checkpoint(model: nn.Module, old: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What MMEngine reads: weights, and the class names that the old file has."""
+    """A checkpoint as MMEngine reads it: weights, and the class names that the old file has."""
     meta: dict[str, Any] = {"converted_from": name, "mmdet_rank_version": __version__}
     old_meta = old.get("meta") or {}
     if classes := old_meta.get("CLASSES"):

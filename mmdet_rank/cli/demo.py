@@ -119,7 +119,7 @@ class Demo:
 
     @property
     def state(self) -> Path:
-        """What the results belong to, and how long training took."""
+        """The run that the results belong to, and how long training took."""
         return self.folder / "demo.json"
 
     @property

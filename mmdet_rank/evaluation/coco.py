@@ -339,7 +339,7 @@ def grouped(images: Sequence[dict | None], size: int) -> Iterator[list[dict]]:
 
 
 def _within(image: dict | None, max_dets: int) -> dict | None:
-    """What an evaluation found in an image, with the first detections alone.
+    """Findings of an evaluation in an image, with the first detections alone.
 
     Matching goes by descending score, so those beyond have no part in the matches of these.
     """

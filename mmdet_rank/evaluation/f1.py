@@ -46,7 +46,7 @@ class F1Curve(NamedTuple):
 
 
 class BestF1(NamedTuple):
-    """What is found at the confidence of the best mean F1.
+    """Precision, recall and F1 at the confidence of the best mean F1.
 
     Attributes:
         threshold: one confidence for all categories, midway between the last score kept and the

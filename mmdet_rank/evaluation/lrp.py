@@ -378,7 +378,7 @@ def check_taus(tau: float | Sequence[float]) -> tuple[float, ...]:
     """
     taus = tuple(dict.fromkeys(np.atleast_1d(np.asarray(tau, dtype=np.float64)).tolist()))
     if not taus:
-        raise ValueError("Expected at least one tau in [0, 1) but got none; the usual one is 0.5.")
+        raise ValueError("Expected at least one tau in [0, 1), but got none; the usual one is 0.5.")
     for value in taus:
         _check_tau(value)
     return taus
@@ -386,7 +386,7 @@ def check_taus(tau: float | Sequence[float]) -> tuple[float, ...]:
 
 def _check_tau(tau: float) -> None:
     if not 0 <= tau < 1:
-        raise ValueError(f"Expected tau in [0, 1) but got {tau}; the usual value is 0.5.")
+        raise ValueError(f"Expected tau in [0, 1), but got {tau}; the usual value is 0.5.")
 
 
 def _check_quality(quality: NDArray[np.float64], tau: float) -> None:

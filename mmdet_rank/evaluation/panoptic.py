@@ -256,7 +256,7 @@ def _segments(segments: Sequence[dict], order: dict, where: str) -> dict[int, di
     found = {}
     for segment in segments:
         if not isinstance(segment, dict) or not isinstance(segment.get("id"), int):
-            raise ValueError(f"Expected segments with an 'id' in {where} but got {segment!r}.")
+            raise ValueError(f"Expected segments with an 'id' in {where}, but got {segment!r}.")
         if segment["id"] in found:
             raise ValueError(f"Expected distinct segments in {where} but {segment['id']} is twice.")
         if segment.get("category_id") not in order:

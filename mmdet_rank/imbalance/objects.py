@@ -15,7 +15,7 @@ __all__ = ["Objects"]
 
 @dataclass(frozen=True)
 class Objects:
-    """What is annotated in a data set; what is ignored in training (crowds) is not among it.
+    """Objects annotated in a data set; what is ignored in training (crowds) is not among it.
 
     Attributes:
         classes: (C,) names.

@@ -1,4 +1,4 @@
-"""What a config's priors (anchors, points) make of a data set: foreground, background, IoUs."""
+"""A data set as a config's priors (anchors, points) see it: foreground, background, IoUs."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def measure_priors(
 
 
 def resizing(config: Config) -> Callable[[int, int], tuple[int, int]]:
-    """What the training pipeline makes of the width and height of an image.
+    """Effect of the training pipeline on the width and height of an image.
 
     Of several scales the one in the middle is taken; without any resizing the size stays.
     """

@@ -1,4 +1,4 @@
-"""What a trained detector makes of a data set: shares of losses and gradients, boxes refined."""
+"""A data set as a trained detector sees it: shares of losses and gradients, boxes refined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the losses on masks share: MMDetection's call forms, reductions, probabilities as input."""
+"""The common part of the losses on masks: call forms of MMDetection, reductions, probabilities."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ INSTALL_COMPILED = (
 
 
 def get_compiler_version() -> str:
-    """What mmcv shows as the compiler of its operators in the log of a run."""
+    """The entry that mmcv shows as the compiler of its operators in the log of a run."""
     return "none (stand-ins of mmdet_rank)"
 
 

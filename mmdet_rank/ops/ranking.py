@@ -1,4 +1,4 @@
-"""What all ranking losses begin with: positives, their ranks, and a way back to all examples."""
+"""The beginning of all ranking losses: positives, their ranks, and a way back to all examples."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run_eagerly(function: Callable) -> Callable:
 
 @dataclass
 class Blame:
-    """What a loss, or several at once, says of the examples once their ranks are known.
+    """Verdict of a loss, or of several at once, on the examples once their ranks are known.
 
     Attributes:
         values: The losses, L scalars; none where only weights are asked for.
@@ -157,7 +157,7 @@ class Ranking:
         return sums.unbind()
 
     def blame(self, loss: str, by_torch: Callable[[Ranking], Blame]) -> Blame:
-        """What a loss says: by its kernel where kernels work, else by its torch code.
+        """Verdict of a loss: by its kernel where kernels work, else by its torch code.
 
         Args:
             loss: Name of the loss in ``kernels.positives.LOSSES``.

@@ -22,7 +22,7 @@ _MAX_BARS = 80
 
 
 class ErrorShares(NamedTuple):
-    """What each kind of error adds to LRP; the three sum to it."""
+    """Share of each kind of error in LRP; the three sum to it."""
 
     loc: float
     fp: float

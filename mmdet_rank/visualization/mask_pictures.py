@@ -90,7 +90,7 @@ def draw_spread(
 def draw_margins(
     path: str | Path, gains: dict[str, tuple[float, dict[float, Sequence[float]]]]
 ) -> None:
-    """What a margin gains on data sets of different shares of foreground (Fig. 3 of the paper).
+    """Gain of a margin on data sets of different shares of foreground (Fig. 3 of the paper).
 
     Args:
         path: Where the plot goes.

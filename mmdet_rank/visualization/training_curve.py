@@ -66,7 +66,7 @@ def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
     training = [entry for entry in entries if "loss" in entry]
     validation = [entry for entry in entries if any(key in entry for key in _VALIDATION)]
     if not training:
-        raise ValueError("Expected log entries with a loss to draw but got none.")
+        raise ValueError("Expected log entries with a loss to draw, but got none.")
     panels = 2 if validation else 1
     figure = Figure(figsize=(7, 3.2 * panels), layout="constrained")
     axes = figure.subplots(panels, 1, squeeze=False)[:, 0]

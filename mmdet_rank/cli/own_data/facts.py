@@ -1,4 +1,4 @@
-"""What decides the settings of a training: facts about the data and the machine."""
+"""Facts that decide the settings of a training: those about the data and the machine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Machine:
-    """What trains.
+    """The machine that trains.
 
     Attributes:
         gpu: Name of the GPU, None without one.

@@ -35,7 +35,7 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class DigitsReport:
-    """What :func:`build_digits` made or found.
+    """The data set that :func:`build_digits` made or found.
 
     Attributes:
         folder: Where the data set lies.

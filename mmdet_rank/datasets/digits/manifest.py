@@ -47,7 +47,7 @@ def read_manifest(folder: Path) -> dict | None:
 
 
 def differences(manifest: dict, options: DigitsOptions) -> list[str]:
-    """What would have to change for the data set of ``manifest`` to be that of ``options``."""
+    """Changes that are needed for the data set of ``manifest`` to be that of ``options``."""
     found = []
     for name, wanted in asdict(options).items():
         there = manifest["options"].get(name)

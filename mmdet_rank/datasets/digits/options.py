@@ -1,4 +1,4 @@
-"""What a digits data set is made from: the options, checked when they are given."""
+"""The options of a digits data set, checked when they are given."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DigitsOptions:
         ):
             _check_integer(name, getattr(self, name), low, high)
         if isinstance(self.imbalance, bool) or not isinstance(self.imbalance, Real):
-            raise TypeError(f"Expected imbalance to be a number but got {self.imbalance!r}.")
+            raise TypeError(f"Expected imbalance to be a number, but got {self.imbalance!r}.")
         if not (math.isfinite(self.imbalance) and self.imbalance >= 1):
             raise ValueError(
                 "Expected imbalance, the ratio of the commonest to the rarest class, to be a "
@@ -67,8 +67,8 @@ class DigitsOptions:
 
 def _check_integer(name: str, value: Any, low: int, high: int | None) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, Integral)):
-        raise TypeError(f"Expected {name} to be an integer but got {value!r}.")
+        raise TypeError(f"Expected {name} to be an integer, but got {value!r}.")
     number = int(value)
     if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"Expected {name} to be {wanted} but got {value}.")
+        raise ValueError(f"Expected {name} to be {wanted}, but got {value}.")

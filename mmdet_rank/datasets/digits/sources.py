@@ -79,7 +79,7 @@ def load_photographs(split: str) -> list[np.ndarray]:
 
 def _check_split(split: str) -> None:
     if split not in SPLITS:
-        raise ValueError(f"Expected split to be one of {SPLITS} but got {split!r}.")
+        raise ValueError(f"Expected split to be one of {SPLITS}, but got {split!r}.")
 
 
 def _sklearn_datasets():

@@ -1,4 +1,4 @@
-"""What the metrics over MMDetection's own share: files before an evaluation, figures after it."""
+"""Shared by the metrics over MMDetection's own: files before an evaluation, figures after it."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class YOLOv8SegHead(YOLOv8Head):
         )
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
-        """What `YOLOv8Head` gives, and per level coefficients (B, protos, H, W)."""
+        """The outputs of `YOLOv8Head`, and per level coefficients (B, protos, H, W)."""
         coeffs = [branch(level) for level, branch in zip(x, self.coeff_preds, strict=True)]
         return (*super().forward(x), coeffs)
 
@@ -88,7 +88,7 @@ class YOLOv8SegHead(YOLOv8Head):
     def finished_positives(
         self, positives: list[InstanceData], losses: dict[str, Tensor]
     ) -> list[InstanceData]:
-        """What the mask head gets: the positives of each image."""
+        """The mask head's input: the positives of each image."""
         return positives
 
     def get_positive_infos(self) -> list[InstanceData]:

@@ -68,7 +68,7 @@ def _interpreted() -> bool:
 
 @functools.cache
 def why_not(device: torch.device) -> str | None:
-    """What keeps Triton from building kernels for the device and starting them; None: nothing.
+    """The reason why Triton cannot build and start kernels for the device; None: it can.
 
     It asks for a C compiler and a GPU and driver of its liking, which shows only when it is used.
     What fails, warns once; short memory, which may be there the next time, is not kept in mind.
