@@ -29,15 +29,21 @@ def run_tool(main: Callable[[], int | None]) -> int:
 
     Returns:
         The exit code: what `main` returned or 0, 1 after a message on stderr when it raised
-        UserError, or 130 after Ctrl-C. Other exceptions are faults of a program, not of its user,
-        and pass.
+        UserError, 1 also when nobody reads its output any more, or 130 after Ctrl-C. Other
+        exceptions are faults of a program, not of its user, and pass.
     """
     for stream in (sys.stdout, sys.stderr):
         # Names that a terminal cannot show are replaced: they must not end a program.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return main() or 0
+        code = main() or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # As with `| head`. Python flushes once more at its end, where nothing can catch the error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (Interrupted, KeyboardInterrupt) as error:
         how = str(error) or "start it again with the same command"
         print(f"\ninterrupted: {how}.", file=sys.stderr)

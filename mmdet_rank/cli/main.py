@@ -60,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
-        print(overview())
-        return 0
+        return run_tool(lambda: print(overview()))
     if name == "--version":
         print(f"{PROGRAM} {__version__}")
         return 0

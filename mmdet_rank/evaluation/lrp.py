@@ -148,9 +148,7 @@ def lrp_from_counts(
     )
     for name, values in (("num_tp", tp), ("num_fp", fp), ("num_fn", fn), ("loc_error", loc)):
         if not (values >= 0).all():
-            raise ValueError(
-                f"Expected {name} >= 0 but got {values.min()}; check the matching that produced it."
-            )
+            raise ValueError(f"Expected {name} >= 0, but got {values.min()}; check the matching.")
     weight_tp, weight_fp, weight_fn = importance
     total = weight_tp * loc / (1.0 - tau) + weight_fp * fp + weight_fn * fn
     return LRPError(
@@ -340,18 +338,18 @@ def _checked(
     quality = np.asarray(quality, dtype=np.float64)
     if not (scores.ndim == 1 and scores.shape == is_tp.shape == quality.shape):
         raise ValueError(
-            f"Expected 1-D scores, is_tp and quality of one length but got shapes {scores.shape}, "
+            f"Expected 1-D scores, is_tp and quality of one length, but got shapes {scores.shape}, "
             f"{is_tp.shape} and {quality.shape}; pass one value per detection."
         )
     if not np.isfinite(scores).all():
         raise ValueError(
-            "Expected finite scores but got NaN or infinity; remove such detections or mend the "
+            "Expected finite scores, but got NaN or infinity; remove such detections or mend the "
             "model."
         )
     _check_quality(quality[is_tp], tau)
     if num_gt < is_tp.sum():
         raise ValueError(
-            f"Expected at least as many ground truth objects as true positives but got "
+            f"Expected at least as many ground truth objects as true positives, but got "
             f"num_gt={num_gt} and {is_tp.sum()} true positives; match each object with one "
             "detection at most."
         )
@@ -363,7 +361,7 @@ def check_importance(importance: Sequence[float]) -> None:
     if len(importance) != 3 or not all(np.isfinite(a) and a > 0 for a in importance):
         raise ValueError(
             "Expected three positive importance weights (true positives, false positives, false "
-            f"negatives) but got {tuple(importance)}; use (1, 1, 1) for the unweighted LRP Error."
+            f"negatives), but got {tuple(importance)}; use (1, 1, 1) for the unweighted LRP Error."
         )
 
 
@@ -392,6 +390,6 @@ def _check_tau(tau: float) -> None:
 def _check_quality(quality: NDArray[np.float64], tau: float) -> None:
     if quality.size and not (quality.min() >= tau - _SLACK and quality.max() <= 1 + _SLACK):
         raise ValueError(
-            f"Expected the quality of true positives in [{tau}, 1] but got values from "
+            f"Expected the quality of true positives in [{tau}, 1], but got values from "
             f"{quality.min()} to {quality.max()}; a detection below tau is a false positive."
         )

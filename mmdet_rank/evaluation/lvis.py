@@ -114,7 +114,7 @@ def evaluate_lvis(
     """
     if iou_type not in _IOU_TYPES:
         raise ValueError(
-            f"Expected the IoU type to be one of {_IOU_TYPES} for LVIS but got {iou_type!r}."
+            f"Expected the IoU type to be one of {_IOU_TYPES} for LVIS, but got {iou_type!r}."
         )
     check_taus(tau)
     check_importance(importance)

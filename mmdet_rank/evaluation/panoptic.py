@@ -237,7 +237,7 @@ def read_panoptic_png(path: str | Path) -> NDArray[np.int64]:
         ) from None
     if mode not in ("RGB", "RGBA"):
         raise ValueError(
-            f"Expected a panoptic PNG with red, green and blue in {path} but got the mode {mode}; "
+            f"Expected a panoptic PNG with red, green and blue in {path}, but got the mode {mode}; "
             "a segment's id is R + 256 G + 65536 B."
         )
     return pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
@@ -247,7 +247,7 @@ def check_panoptic_tau(tau: float) -> None:
     """Raise ValueError unless segments can match one other at most at this IoU."""
     if not 0.5 <= tau < 1:
         raise ValueError(
-            f"Expected tau in [0.5, 1) for panoptic segmentation but got {tau}; below 0.5 a "
+            f"Expected tau in [0.5, 1) for panoptic segmentation, but got {tau}; below 0.5 a "
             "segment could match several."
         )
 

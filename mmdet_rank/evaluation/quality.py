@@ -50,6 +50,6 @@ def giou_quality(giou: ArrayLike) -> NDArray[np.float64]:
     giou = np.asarray(giou, dtype=np.float64)
     if not ((giou >= -1 - _SLACK) & (giou <= 1 + _SLACK)).all():
         raise ValueError(
-            "Expected GIoU in [-1, 1] but got values outside; pass GIoU itself, not 1 - GIoU."
+            "Expected GIoU in [-1, 1], but got values outside; pass GIoU itself, not 1 - GIoU."
         )
     return np.clip(giou / 2 + 0.5, 0.0, 1.0)

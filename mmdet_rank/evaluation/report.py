@@ -237,7 +237,7 @@ def comparison_table(reports: dict[str, dict]) -> str:
     taus = {report.get("tau") for report in reports.values()}
     if len(kinds) > 1 or len(taus) > 1:
         raise ValueError(
-            "Expected reports of one kind and one tau to compare but got "
+            "Expected reports of one kind and one tau to compare, but got "
             + (
                 "panoptic and other reports"
                 if len(kinds) > 1

@@ -26,7 +26,7 @@ def submission_name(name: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
         raise ValueError(
-            f"Expected a name of letters, digits, '.', '_' and '-' for a submission but got "
+            f"Expected a name of letters, digits, '.', '_' and '-' for a submission, but got "
             f"{name!r}; rename the config."
         )
     return f"detections_test-dev2017_{name}_results"
@@ -44,7 +44,7 @@ def check_image_list(path: str | Path) -> dict:
         isinstance(data.get(key), list) and data[key] for key in ("images", "categories")
     ):
         raise ValueError(
-            f"Expected an image list with 'images' and 'categories' in {path} but got "
+            f"Expected an image list with 'images' and 'categories' in {path}, but got "
             f"{describe(data)}; for COCO test-dev it is image_info_test-dev2017.json."
         )
     return data

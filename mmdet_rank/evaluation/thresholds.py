@@ -81,7 +81,7 @@ def load_thresholds(path: str | Path) -> dict[str, float]:
     if isinstance(data, dict) and isinstance(data.get("per_class"), dict):
         if any("threshold" not in values for values in data["per_class"].values()):
             raise ValueError(
-                f"Expected thresholds in {path} but got a panoptic report, which has none."
+                f"Expected thresholds in {path}, but got a panoptic report, which has none."
             )
         data = report_thresholds(data)
     if not isinstance(data, dict) or not all(
@@ -145,7 +145,7 @@ class ScoreThresholds:
         unknown = [name for name in thresholds if name not in classes]
         if unknown:
             raise ValueError(
-                f"Expected thresholds for categories of the detector but got {unknown[:10]}; it "
+                f"Expected thresholds for categories of the detector, but got {unknown[:10]}; it "
                 f"knows {list(classes)[:10]}{' and more' if len(classes) > 10 else ''}. Use the "
                 "thresholds of a detector with the same categories."
             )

@@ -87,7 +87,7 @@ def draw_sheet(pictures: Sequence[np.ndarray], columns: int = 2) -> np.ndarray:
     shapes = {picture.shape for picture in pictures}
     if len(shapes) != 1:
         raise ValueError(
-            f"Expected pictures of one size for a sheet but got {sorted(shapes) or 'none'}."
+            f"Expected pictures of one size for a sheet, but got {sorted(shapes) or 'none'}."
         )
     (shape,) = shapes
     gap = np.full((shape[0], 12, 3), 255, dtype=np.uint8)

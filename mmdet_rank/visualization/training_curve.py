@@ -40,8 +40,8 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
     files = sorted(Path(work_dir).glob("*/vis_data/scalars.json"))
     if not files:
         raise FileNotFoundError(
-            f"Expected logged scalars in {work_dir}/*/vis_data/scalars.json but got none; give the "
-            "work folder of a training whose visualizer has a LocalVisBackend."
+            f"Expected logged scalars in {work_dir}/*/vis_data/scalars.json, but got none; give "
+            "the work folder of a training whose visualizer has a LocalVisBackend."
         )
     entries: dict[tuple[bool, int], dict] = {}
     for file in files:

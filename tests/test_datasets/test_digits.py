@@ -204,12 +204,12 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
-        (dict(train=0), ValueError, "train to be at least 1 but got 0"),
-        (dict(val=-1), ValueError, "val to be at least 1 but got -1"),
-        (dict(size=32), ValueError, "size to be from 64 to 1024 but got 32"),
-        (dict(size=4096), ValueError, "size to be from 64 to 1024 but got 4096"),
+        (dict(train=0), ValueError, "train to be at least 1, but got 0"),
+        (dict(val=-1), ValueError, "val to be at least 1, but got -1"),
+        (dict(size=32), ValueError, "size to be from 64 to 1024, but got 32"),
+        (dict(size=4096), ValueError, "size to be from 64 to 1024, but got 4096"),
         (dict(seed=-1), ValueError, "seed to be at least 0"),
-        (dict(imbalance=0.5), ValueError, "at least 1 but got 0.5"),
+        (dict(imbalance=0.5), ValueError, "at least 1, but got 0.5"),
         (dict(imbalance=float("nan")), ValueError, "finite"),
         (dict(imbalance=float("inf")), ValueError, "finite"),
         (dict(imbalance="8"), TypeError, "a number"),

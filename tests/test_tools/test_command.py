@@ -102,3 +102,11 @@ def test_as_a_module():
         check=True,
     )
     assert done.stdout.startswith("mmdet-rank ")
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback():
+    command = f"{sys.executable} -m mmdet_rank --help | true"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""

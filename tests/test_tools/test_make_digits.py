@@ -25,7 +25,7 @@ def test_it_makes_the_data_shows_progress_and_finds_it_again(tmp_path, capsys):
 def test_a_user_error_is_one_line_and_exit_code_1(tmp_path, capsys):
     assert commands.make_digits(["--out", str(tmp_path), "--size", "10"]) == 1
     message = capsys.readouterr().err
-    assert message == "error: Expected size to be from 64 to 1024 but got 10.\n"
+    assert message == "error: Expected size to be from 64 to 1024, but got 10.\n"
     assert commands.make_digits(["--out", str(tmp_path), "--train", "many"]) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: argument --train: invalid int value")

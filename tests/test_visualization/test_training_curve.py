@@ -59,7 +59,7 @@ def test_a_balanced_loss_is_drawn_without_its_balance():
 
 
 def test_nothing_to_draw_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"scalars\.json but got none"):
+    with pytest.raises(FileNotFoundError, match=r"scalars\.json, but got none"):
         read_scalars(tmp_path)
     with pytest.raises(ValueError, match="with a loss"):
         draw_training_curve([{"coco/bbox_mAP": 0.1, "step": 1}])

@@ -54,7 +54,7 @@ class DigitsOptions:
         if not (math.isfinite(self.imbalance) and self.imbalance >= 1):
             raise ValueError(
                 "Expected imbalance, the ratio of the commonest to the rarest class, to be a "
-                f"finite number of at least 1 but got {self.imbalance}."
+                f"finite number of at least 1, but got {self.imbalance}."
             )
         object.__setattr__(self, "imbalance", float(self.imbalance))
 
