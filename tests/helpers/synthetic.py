@@ -2,6 +2,7 @@
 
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 
 
@@ -57,3 +58,14 @@ def make_features(batch, channels=8, sizes=(16, 8, 4), seed=0, **kwargs):
         torch.randn(batch, channels, size, size, generator=gen, **kwargs).requires_grad_()
         for size in sizes
     )
+
+
+def check_objects_come_first(results, samples):
+    """The surest detections of each image are its objects: their classes, IoU above a half."""
+    for result, sample in zip(results, samples, strict=True):
+        truth = sample.gt_instances
+        best = result[: len(truth)]
+        assert sorted(best.labels.tolist()) == sorted(truth.labels.tolist())
+        for box, label in zip(truth.bboxes, truth.labels, strict=True):
+            found = best.bboxes[best.labels == label]
+            assert bbox_overlaps(found, box[None]).max() > 0.5
