@@ -1,4 +1,6 @@
-"""Writes the GPU figures of ``docs/benchmarks.md`` and draws its plot, from the files of two runs.
+"""Writes the GPU figures of ``docs/benchmarks.md`` and draws its plot, from files of three runs.
+
+One run is of the present code; two of older code, on another card, show what was gained.
 
 Example:
     python benchmarks/gpu_page.py
@@ -15,7 +17,7 @@ from tables import errors_table, fill, markdown, memory_table, provenance, times
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
-BEFORE, AFTER = RESULTS / "gpu_before.json", RESULTS / "gpu.json"
+BEFORE, AFTER, NOW = (RESULTS / f"{name}.json" for name in ("gpu_before", "gpu_h200", "gpu"))
 PRESETS = ["rs-atss", "rpn", "r-cnn", "lvis", "stress"]
 
 
@@ -24,17 +26,29 @@ def by_preset(result):
     return f"{result['preset']}, N = {result['num_logits'] / 1e6:.3g} M"
 
 
-def before_and_after(before, after):
-    """Medians of both runs, one preset a row."""
-    old, new = ({r["preset"]: r["rows"] for r in report["results"]} for report in (before, after))
+def card(report):
+    """Name of the GPU of a run, in short."""
+    return report["machine"]["gpu"].split()[1]
+
+
+def before_and_after(before, after, now):
+    """Medians of all runs, one preset a row."""
+    runs = [("before", before), ("after", after), ("now", now)]
+    columns = [
+        (what, report, name)
+        for name in ("ours", "ours, places", "focal", "focal, compiled")
+        for what, report in runs
+        if any(name in result["rows"] for result in report["results"])
+    ]
     rows = []
     for preset in PRESETS:
-        columns = [(old, "ours"), (new, "ours"), (new, "ours, places")]
-        columns += [(old, "focal"), (new, "focal"), (new, "focal, compiled")]
-        cells = [run[preset].get(name) for run, name in columns]
+        cells = [
+            next(r["rows"].get(name) for r in report["results"] if r["preset"] == preset)
+            for _, report, name in columns
+        ]
         rows.append([preset, *("" if c is None else f"{median_ms(c):.2f}" for c in cells)])
-    header = ["ms", "before", "after", "after, places", "focal before", "focal after"]
-    return markdown([*header, "focal, compiled"], rows)
+    header = [f"{name} {what} ({card(report)})" for what, report, name in columns]
+    return markdown(["ms", *header], rows)
 
 
 def where_time_goes(report):
@@ -64,34 +78,33 @@ def goals(report):
 
 def main():
     """Entry point; returns the exit code."""
-    before, after = (json.loads((ROOT / path).read_text()) for path in (BEFORE, AFTER))
-    rows = [{**r, "rows": {**r["rows"]}} for r in after["results"]]
-    old = {r["preset"]: r["rows"]["ours"] for r in before["results"]}
-    for result in rows:
-        result["rows"]["before"] = old[result["preset"]]
+    before, after, now = (json.loads((ROOT / path).read_text()) for path in (BEFORE, AFTER, NOW))
     draw_curves(
-        rows,
+        now["results"],
         "num_logits",
         median_ms,
         "forward and backward, ms",
         ROOT / "docs" / "img" / "ranking_gpu_time_by_logits.png",
-        f"{after['machine']['gpu']}, P = 300 to 10,000, {after['commit']}",
+        f"{now['machine']['gpu']}, P = 300 to 10,000, {now['commit']}",
     )
-    host = "; ".join(f"{what} {value:.0f}" for what, value in after["host"].items())
+    host = "; ".join(f"{what} {value:.0f}" for what, value in now["host"].items())
     blocks = {
         "gpu": [
-            before_and_after(before, after),
-            times_table(after, PRESETS, by_preset),
-            memory_table(after, PRESETS, by_preset),
-            errors_table(after, PRESETS, by_preset),
+            times_table(now, PRESETS, by_preset),
+            memory_table(now, PRESETS, by_preset),
+            errors_table(now, PRESETS, by_preset),
             "In 16-bit dtypes, rs-atss (float16, then bfloat16):",
-            times_table({"results": after["low_precisions"]}, PRESETS, lambda r: r["dtype"]),
-            where_time_goes(after),
+            times_table({"results": now["low_precisions"]}, PRESETS, lambda r: r["dtype"]),
+            where_time_goes(now),
             f"Microseconds of the host, rpn: {host}.",
-            goals(after),
+            goals(now),
+            provenance(now, NOW),
+        ],
+        "gpu before and after": [
+            before_and_after(before, after, now),
             "Before: " + provenance(before, BEFORE),
             "After: " + provenance(after, AFTER),
-        ]
+        ],
     }
     fill(ROOT / "docs" / "benchmarks.md", {n: "\n\n".join(parts) for n, parts in blocks.items()})
     return 0

@@ -17,7 +17,6 @@ import matplotlib.pyplot as plt
 CURVES = [
     ("ours", "RS Loss, this package", "#1b6ca8"),
     ("ours, places", "RS Loss, positives by places", "#6baed6"),
-    ("before", "RS Loss, this package at da6bd98", "#a6611a"),
     ("loop", "RS Loss, loop over positives", "#d95f02"),
     ("dense", "RS Loss, dense P x N", "#7a5195"),
     ("bucketed", "RS Loss, bucketed (approximate)", "#e7298a"),

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# The fastest sizes on an H200: "variants" in benchmarks/results/gpu.json.
+# The fastest sizes on an H200: "variants" in benchmarks/results/gpu_h200.json.
 ROWS = 16
 COLUMNS = 128
 CELL_ROWS = 32

@@ -11,7 +11,8 @@ from ..knots import Histogram
 from ..roles import Roles
 from .knots import SortedKnots, cell_of, divide_up, processors
 
-# The fastest sizes on an H200 for two kinds of logits: "variants" in benchmarks/results/gpu.json.
+# The fastest sizes on an H200, for two kinds of logits: "variants" in
+# benchmarks/results/gpu_h200.json.
 BLOCK = 512
 COUNT_WARPS = 4
 WRITE_WARPS = 4

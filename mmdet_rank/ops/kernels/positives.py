@@ -16,7 +16,7 @@ from torch import Tensor
 from ..ranking import Blame, Ranking, step_at_zero
 from .knots import divide_up
 
-# The fastest sizes on an H200: "variants" in benchmarks/results/gpu.json.
+# The fastest sizes on an H200: "variants" in benchmarks/results/gpu_h200.json.
 ROWS = 4
 COLUMNS = 256
 _SPREAD_ROWS, _SPREAD_COLUMNS = 16, 128
