@@ -1,17 +1,1 @@
-_base_ = [
-    '../_base_/models/yolov8-seg_m.py',
-    '../_base_/datasets/coco-instance_mosaic-640.py',
-    '../_base_/schedules/yolov8_500e.py',
-    'mmdet::_base_/default_runtime.py',
-    '../_base_/rank_runtime.py',
-]
-
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
-custom_hooks = [
-    {{_base_.ema_hook}},
-    dict(
-        type='PipelineSwitchHook',
-        switch_epoch=490,
-        switch_pipeline={{_base_.train_pipeline_without_mosaics}},
-    ),
-]
+_base_ = ['../_base_/models/yolov8-seg_m.py', '../_base_/yolov8-seg_500e_coco.py']
