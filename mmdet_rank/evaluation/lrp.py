@@ -141,7 +141,7 @@ def lrp_from_counts(
     >>> lrp_from_counts(num_tp=1, num_fp=1, num_fn=0, loc_error=0.25)
     LRPError(lrp=0.75, loc=0.25, fp=0.5, fn=0.0)
     """
-    _check_tau(tau)
+    check_tau(tau)
     check_importance(importance)
     tp, fp, fn, loc = np.broadcast_arrays(
         *(np.asarray(x, dtype=np.float64) for x in (num_tp, num_fp, num_fn, loc_error))
@@ -174,7 +174,7 @@ def lrp_error(quality: ArrayLike, num_fp: int, num_fn: int, *, tau: float = 0.5)
     >>> lrp_error([1.0, 0.75], num_fp=0, num_fn=0)
     LRPError(lrp=0.25, loc=0.125, fp=0.0, fn=0.0)
     """
-    _check_tau(tau)
+    check_tau(tau)
     quality = np.asarray(quality, dtype=np.float64).reshape(-1)
     _check_quality(quality, tau)
     return lrp_from_counts(quality.size, num_fp, num_fn, _loc_errors(quality).sum(), tau=tau)
@@ -332,7 +332,7 @@ def _ratio(
 def _checked(
     scores: ArrayLike, is_tp: ArrayLike, quality: ArrayLike, num_gt: int, tau: float
 ) -> MatchedDetections:
-    _check_tau(tau)
+    check_tau(tau)
     scores = np.asarray(scores, dtype=np.float64)
     is_tp = np.asarray(is_tp, dtype=bool)
     quality = np.asarray(quality, dtype=np.float64)
@@ -378,13 +378,14 @@ def check_taus(tau: float | Sequence[float]) -> tuple[float, ...]:
     if not taus:
         raise ValueError("Expected at least one tau in [0, 1), but got none; the usual one is 0.5.")
     for value in taus:
-        _check_tau(value)
+        check_tau(value)
     return taus
 
 
-def _check_tau(tau: float) -> None:
+def check_tau(tau: float) -> None:
+    """Raise ValueError unless LRP Error is defined with this tau, evaluated or trained."""
     if not 0 <= tau < 1:
-        raise ValueError(f"Expected tau in [0, 1), but got {tau}; the usual value is 0.5.")
+        raise ValueError(f"Expected tau in [0, 1), but got {tau}; use 0.5, or what your priors are assigned by.")
 
 
 def _check_quality(quality: NDArray[np.float64], tau: float) -> None:

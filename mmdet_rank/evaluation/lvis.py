@@ -32,7 +32,7 @@ try:
     from lvis import LVIS, LVISEval, LVISResults
 except ImportError as error:
     raise ImportError(
-        "Expected the lvis package for LVIS data but it is not installed; install it with "
+        "Expected the lvis package for LVIS data, but it is not installed; install it with "
         "`pip install --no-deps lvis` (what it needs is there, and it would bring a second "
         "OpenCV)."
     ) from error

@@ -124,7 +124,7 @@ def panoptic_counts(
     """
     if gt_map.shape != dt_map.shape:
         raise ValueError(
-            f"Expected a prediction of the size {gt_map.shape} of the ground truth in {where} but "
+            f"Expected a prediction of the size {gt_map.shape} of the ground truth in {where}, but "
             f"got {dt_map.shape}; resize predictions to the original image."
         )
     gts = _segments(gt_segments, order, f"the ground truth of {where}")
@@ -227,13 +227,13 @@ def read_panoptic_png(path: str | Path) -> NDArray[np.int64]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a panoptic PNG but there is no file {path}.")
+        raise FileNotFoundError(f"Expected a panoptic PNG, but there is no file {path}; check the path.")
     try:
         with Image.open(path) as image:
             mode, pixels = image.mode, np.asarray(image, dtype=np.int64)
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(
-            f"Expected a panoptic PNG in {path} but it cannot be read: {error}."
+            f"Expected a panoptic PNG in {path}, but it cannot be read: {error}."
         ) from None
     if mode not in ("RGB", "RGBA"):
         raise ValueError(
@@ -258,7 +258,7 @@ def _segments(segments: Sequence[dict], order: dict, where: str) -> dict[int, di
         if not isinstance(segment, dict) or not isinstance(segment.get("id"), int):
             raise ValueError(f"Expected segments with an 'id' in {where}, but got {segment!r}.")
         if segment["id"] in found:
-            raise ValueError(f"Expected distinct segments in {where} but {segment['id']} is twice.")
+            raise ValueError(f"Expected distinct segments in {where}, but {segment['id']} is twice.")
         if segment.get("category_id") not in order:
             raise ValueError(
                 f"Expected a category of the ground truth for segment {segment['id']} in {where} "
@@ -279,7 +279,7 @@ def _check_segments(gt_area: dict, gts: dict, dt_area: dict, dts: dict, where: s
         absent = [s for s in segments if s not in areas] if what == "prediction" else []
         if stray or absent:
             raise ValueError(
-                f"Expected the same segments in the PNG and the JSON of the {what} of {where} but "
+                f"Expected the same segments in the PNG and the JSON of the {what} of {where}, but "
                 + (
                     f"{stray[:5]} are in the PNG alone."
                     if stray

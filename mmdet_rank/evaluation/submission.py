@@ -83,7 +83,7 @@ def write_submission(
         left_out = [i["id"] for i in image_list["images"] if i["id"] not in tested]
         if left_out:
             raise ValueError(
-                f"Expected results on all {len(image_list['images'])} images of the list but the "
+                f"Expected results on all {len(image_list['images'])} images of the list, but the "
                 f"detector did not run on {len(left_out)} of them ({left_out[:5]}); remove what "
                 "filters or shortens the test data set."
             )

@@ -89,7 +89,7 @@ def load_thresholds(path: str | Path) -> dict[str, float]:
         for score in data.values()
     ):
         raise ValueError(
-            f"Expected a thresholds file in {path}, {{category name: score}}, or an LRP report but "
+            f"Expected a thresholds file in {path}, {{category name: score}}, or an LRP report, but "
             "got something else; write one with `python tools/eval_lrp.py ... --thresholds FILE`."
         )
     return {name: float(score) for name, score in data.items()}

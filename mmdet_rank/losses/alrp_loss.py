@@ -6,6 +6,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from mmdet_rank.evaluation.lrp import check_tau
 from mmdet_rank.ops import average_lrp_loss
 
 from .base import RankedLoss, RankingLoss
@@ -41,8 +42,7 @@ class aLRPLoss(RankingLoss):
         use_sigmoid: bool = True,
     ) -> None:
         super().__init__(delta, loss_weight, sync, use_sigmoid)
-        if not 0 <= tau < 1:
-            raise ValueError(f"Expected tau in [0, 1), but got {tau}; use 0.5, or 0.7 for an RPN.")
+        check_tau(tau)
         self.tau = tau
 
     def rank(self, logits: Tensor, targets: Tensor, loc_errors: Tensor | None = None) -> RankedLoss:

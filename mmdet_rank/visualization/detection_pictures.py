@@ -64,7 +64,7 @@ def draw_detections(
         path = Path(image_folder) / ground_truth.imgs[number]["file_name"]
         image = cv2.imread(str(path))
         if image is None:
-            raise FileNotFoundError(f"Expected an image to draw on but {path} cannot be read.")
+            raise FileNotFoundError(f"Expected an image to draw on, but {path} cannot be read.")
         image = cv2.resize(image[..., ::-1], None, fx=scale, fy=scale)
         sample = DetDataSample()
         sample.gt_instances = _instances(ground_truth.imgToAnns[number], names, classes, scale)

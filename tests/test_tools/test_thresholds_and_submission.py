@@ -254,3 +254,31 @@ def test_shown_pictures_have_the_detections_drawn_in(detector):
         assert left.shape == right.shape == source.shape
         assert (left != source).any()
         assert (right != left).any()
+
+
+def test_pictures_of_one_name_are_shown_in_the_folders_they_come_from(detector):
+    images = detector / "data" / "images"
+    truth = json.loads((detector / "data" / "annotations.json").read_text())
+    kept = truth["images"][:4]
+    for place, image in enumerate(kept):
+        folder = ("left", "right")[place % 2]
+        named = detector / "data" / "cameras" / folder / f"{place // 2}.png"
+        named.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(images / image["file_name"], named)
+        image["file_name"] = f"{folder}/{named.name}"
+    ids = {image["id"] for image in kept}
+    truth["images"] = kept
+    truth["annotations"] = [a for a in truth["annotations"] if a["image_id"] in ids]
+    file = detector / "data" / "cameras.json"
+    file.write_text(json.dumps(truth))
+    run(
+        detector,
+        *("--show-dir", "cameras", "--cfg-options"),
+        "default_hooks.visualization.type=DetVisualizationHook",
+        "test_dataloader.dataset.ann_file=cameras.json",
+        "test_dataloader.dataset.data_prefix.img=cameras/",
+        f"test_evaluator.ann_file={file}",
+    )
+    (shown,) = (detector / "run").rglob("cameras")
+    found = [str(path.relative_to(shown)).split("_")[0] for path in sorted(shown.rglob("*.png"))]
+    assert found == ["left/0.png", "left/1.png", "right/0.png", "right/1.png"]

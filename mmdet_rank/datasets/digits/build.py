@@ -93,7 +93,7 @@ def build_digits(
 def _find(folder: Path, options: DigitsOptions, overwrite: bool) -> DigitsReport | None:
     """The data set that is asked for, if it is there; None if it may be made."""
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"Expected a folder to write to but {folder} is a file.")
+        raise NotADirectoryError(f"Expected a folder to write to, but {folder} is a file.")
     if not folder.exists() or not any(folder.iterdir()):
         return None
     manifest = read_manifest(folder)

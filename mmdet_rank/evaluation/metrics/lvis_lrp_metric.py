@@ -55,7 +55,7 @@ class LVISLRPMetric(LVISMetric):
     ) -> None:
         if importlib.util.find_spec("lvis") is None:
             raise ImportError(
-                "Expected the lvis package for LVISLRPMetric but it is not installed; install it "
+                "Expected the lvis package for LVISLRPMetric, but it is not installed; install it "
                 "with `pip install --no-deps lvis`."
             )
         check_taus(tau)
