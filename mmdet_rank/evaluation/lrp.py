@@ -385,7 +385,9 @@ def check_taus(tau: float | Sequence[float]) -> tuple[float, ...]:
 def check_tau(tau: float) -> None:
     """Raise ValueError unless LRP Error is defined with this tau, evaluated or trained."""
     if not 0 <= tau < 1:
-        raise ValueError(f"Expected tau in [0, 1), but got {tau}; use 0.5, or what your priors are assigned by.")
+        raise ValueError(
+            f"Expected tau in [0, 1), but got {tau}; use 0.5, or what your priors are assigned by."
+        )
 
 
 def _check_quality(quality: NDArray[np.float64], tau: float) -> None:

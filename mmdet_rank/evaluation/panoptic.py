@@ -227,7 +227,9 @@ def read_panoptic_png(path: str | Path) -> NDArray[np.int64]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a panoptic PNG, but there is no file {path}; check the path.")
+        raise FileNotFoundError(
+            f"Expected a panoptic PNG, but there is no file {path}; check the path."
+        )
     try:
         with Image.open(path) as image:
             mode, pixels = image.mode, np.asarray(image, dtype=np.int64)
@@ -258,7 +260,9 @@ def _segments(segments: Sequence[dict], order: dict, where: str) -> dict[int, di
         if not isinstance(segment, dict) or not isinstance(segment.get("id"), int):
             raise ValueError(f"Expected segments with an 'id' in {where}, but got {segment!r}.")
         if segment["id"] in found:
-            raise ValueError(f"Expected distinct segments in {where}, but {segment['id']} is twice.")
+            raise ValueError(
+                f"Expected distinct segments in {where}, but {segment['id']} is twice."
+            )
         if segment.get("category_id") not in order:
             raise ValueError(
                 f"Expected a category of the ground truth for segment {segment['id']} in {where} "

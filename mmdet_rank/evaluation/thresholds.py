@@ -89,8 +89,8 @@ def load_thresholds(path: str | Path) -> dict[str, float]:
         for score in data.values()
     ):
         raise ValueError(
-            f"Expected a thresholds file in {path}, {{category name: score}}, or an LRP report, but "
-            "got something else; write one with `python tools/eval_lrp.py ... --thresholds FILE`."
+            f"Expected a thresholds file in {path}, {{category name: score}}, or an LRP report, "
+            "but got something else; write one with `mmdet-rank eval ... --thresholds FILE`."
         )
     return {name: float(score) for name, score in data.items()}
 

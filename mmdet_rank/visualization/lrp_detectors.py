@@ -121,7 +121,12 @@ def draw_interpolation(evaluations: Mapping[str, Evaluation], categories: int = 
             axes.barh(row, 100 * exact, color="#D55E00", height=0.75)
             added = 100 * (interpolated - exact)
             axes.barh(row, added, left=100 * exact, color="#56B4E9", height=0.75)
-            axes.text(100 * max(interpolated, exact) + 0.5, row, f"{added:+.1f}", va="center")
+            axes.text(
+                100 * max(interpolated, exact) + 0.5,
+                row,
+                f"{round(added, 1) + 0.0:+.1f}",
+                va="center",
+            )
             labels.append(f"{category} ({first.matches['all'][category].num_gt}), {name}")
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
