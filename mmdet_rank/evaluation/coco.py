@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,11 +26,13 @@ __all__ = [
     "ImageFields",
     "average_figures",
     "check_max_dets",
+    "class_figures",
     "collect_matches",
     "evaluate_coco",
     "limit_notes",
     "matches_by_name",
     "merge_matches",
+    "precision_figures",
 ]
 
 
@@ -125,6 +128,7 @@ def evaluate_coco(
     evaluation = Evaluation.gather(
         lambda value: matches_by_name(collect(matched, value), category_names),
         average_figures(coco_eval),
+        class_figures(coco_eval, category_names),
         tau=tau,
         importance=importance,
         quality=quality,
@@ -142,18 +146,50 @@ def average_figures(coco_eval: COCOeval, max_dets: int | None = None) -> dict[st
         coco_eval: an evaluation by category.
         max_dets: one of its limits; the greatest by default.
     """
-    params = coco_eval.params
-    limit = -1 if max_dets is None else list(params.maxDets).index(max_dets)
+    limit = _place_of(max_dets, coco_eval)
     precision = coco_eval.eval["precision"][:, :, :, 0, limit]
     recall = coco_eval.eval["recall"][:, :, 0, limit]
+    return precision_figures(precision, coco_eval.params.iouThrs) | {"AR": _mean(recall)}
 
-    def at(iou: float) -> np.ndarray:
-        row = threshold_index(params.iouThrs, iou)
-        return precision[:0] if row is None else precision[row]
 
-    values = {"AP": precision, "AP50": at(0.5), "AP75": at(0.75), "AR": recall}
-    defined = {name: value[value > -1] for name, value in values.items()}
-    return {n: float(np.mean(v)) if v.size else float("nan") for n, v in defined.items()}
+def class_figures(
+    coco_eval: COCOeval, names: Mapping[Any, str], max_dets: int | None = None
+) -> dict[str, dict[str, float]]:
+    """Return AP, AP50 and AP75 of each category by its name; otherwise as `average_figures`.
+
+    Args:
+        coco_eval: an evaluation by category.
+        names: name of each category id.
+        max_dets: one of its limits; the greatest by default.
+    """
+    params = coco_eval.params
+    precision = coco_eval.eval["precision"][:, :, :, 0, _place_of(max_dets, coco_eval)]
+    return {
+        names[id_]: precision_figures(precision[:, :, place], params.iouThrs)
+        for place, id_ in enumerate(params.catIds)
+    }
+
+
+def precision_figures(precision: np.ndarray, taus: Sequence[float]) -> dict[str, float]:
+    """Return AP, AP50 and AP75 of interpolated precisions; NaN where undefined.
+
+    Args:
+        precision: (T, ...) at T IoUs, -1 where there is none.
+        taus: the T IoUs.
+    """
+    rows = {name: threshold_index(taus, tau) for name, tau in (("AP50", 0.5), ("AP75", 0.75))}
+    at = {n: math.nan if row is None else _mean(precision[row]) for n, row in rows.items()}
+    return {"AP": _mean(precision)} | at
+
+
+def _place_of(max_dets: int | None, coco_eval: COCOeval) -> int:
+    return -1 if max_dets is None else list(coco_eval.params.maxDets).index(max_dets)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is defined, not -1; NaN where nothing is."""
+    defined = values[values > -1]
+    return float(np.mean(defined)) if defined.size else math.nan
 
 
 def check_max_dets(max_dets: int) -> None:

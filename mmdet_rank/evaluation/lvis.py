@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from .coco import (
     grouped,
     matches_by_name,
     merge_matches,
+    precision_figures,
     threshold_index,
 )
 from .lrp import EQUAL_IMPORTANCE, MatchedDetections, check_importance, check_taus
@@ -37,7 +38,13 @@ except ImportError as error:
         "OpenCV)."
     ) from error
 
-__all__ = ["FederatedEval", "collect_lvis_matches", "evaluate_lvis", "lvis_figures"]
+__all__ = [
+    "FederatedEval",
+    "collect_lvis_matches",
+    "evaluate_lvis",
+    "lvis_class_figures",
+    "lvis_figures",
+]
 
 _FIELDS = ImageFields("dt_matches", "dt_ignore", "dt_scores", "gt_ignore")
 _IOU_TYPES = ("bbox", "segm")
@@ -145,6 +152,7 @@ def evaluate_lvis(
     gathered = Evaluation.gather(
         lambda value: matches_by_name(collect_lvis_matches(evaluation, value), category_names),
         lvis_figures(evaluation),
+        lvis_class_figures(evaluation, category_names),
         tau=tau,
         importance=importance,
     )
@@ -158,6 +166,22 @@ def lvis_figures(evaluation: LVISEval) -> dict[str, float]:
     names |= {name: name for name in ("APr", "APc", "APf")}
     values = {name: float(evaluation.results[key]) for name, key in names.items()}
     return {name: value if value > -1 else float("nan") for name, value in values.items()}
+
+
+def lvis_class_figures(
+    evaluation: LVISEval, names: Mapping[Any, str]
+) -> dict[str, dict[str, float]]:
+    """Return the AP figures of each category of an evaluation after ``accumulate()``.
+
+    Args:
+        evaluation: the evaluation.
+        names: name of each category id.
+    """
+    precision, taus = evaluation.eval["precision"][..., 0], evaluation.params.iou_thrs
+    return {
+        names[id_]: precision_figures(precision[:, :, place], taus)
+        for place, id_ in enumerate(evaluation.params.cat_ids)
+    }
 
 
 def collect_lvis_matches(

@@ -52,6 +52,7 @@ class Evaluation:
         matches: matched detections by size range (``all`` first) and category name.
         figures: ``AP``, ``AP50``, ``AP75``, ``AR``, and what else the data set defines, in [0, 1],
             NaN where undefined.
+        class_figures: ``AP``, ``AP50`` and ``AP75`` by category name.
         taus: all that the report is to have LRP Error at, ``tau`` first.
         other_taus: matched detections of all sizes at ``taus`` and 0.5, where they are not ``tau``.
         importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
@@ -62,6 +63,7 @@ class Evaluation:
     tau: float
     matches: dict[str, dict[str, MatchedDetections]]
     figures: dict[str, float] = field(default_factory=dict)
+    class_figures: dict[str, dict[str, float]] = field(default_factory=dict)
     taus: tuple[float, ...] = ()
     other_taus: dict[float, dict[str, MatchedDetections]] = field(default_factory=dict)
     importance: tuple[float, ...] = EQUAL_IMPORTANCE
@@ -73,6 +75,7 @@ class Evaluation:
         cls,
         collect: Callable[[float], dict[str, dict[str, MatchedDetections]]],
         figures: dict[str, float],
+        class_figures: dict[str, dict[str, float]],
         *,
         tau: float | Sequence[float] = 0.5,
         importance: Sequence[float] = EQUAL_IMPORTANCE,
@@ -83,6 +86,7 @@ class Evaluation:
         Args:
             collect: gives the matches at a tau, by size range and category name.
             figures: AP and so on.
+            class_figures: those of each category.
             tau: one or several; the first is that of thresholds, sizes and categories.
             importance: as in the attributes.
             quality: likewise.
@@ -95,6 +99,7 @@ class Evaluation:
             tau=taus[0],
             matches=collect(taus[0]),
             figures=figures,
+            class_figures=class_figures,
             taus=taus,
             other_taus={value: collect(value)["all"] for value in others},
             importance=tuple(importance),
@@ -148,9 +153,9 @@ class Evaluation:
             IoU 0.5, means at ``F1_threshold``, the confidence of the best mean F1 (left out where
             0.5 was not evaluated); with several taus ``over_tau``, the four errors at each; with
             other weights than 1 ``importance``; ``threshold_rule``, a sentence on what the
-            thresholds are; and ``per_class`` with the four errors, ``threshold``, ``last_kept``
-            (the lowest score at or above it), ``num_gt``, ``precision``, ``recall`` and ``F1`` by
-            category name.
+            thresholds are; and ``per_class`` with ``AP``, ``AP50``, ``AP75``, the four errors,
+            ``threshold``, ``last_kept`` (the lowest score at or above it), ``num_gt``,
+            ``precision``, ``recall`` and ``F1`` by category name.
         """
         optimal = self.optimal()
         report: dict[str, Any] = {"tau": self.tau}
@@ -173,7 +178,8 @@ class Evaluation:
             report["importance"] = list(self.importance)
         report["threshold_rule"] = THRESHOLD_RULE
         report["per_class"] = {
-            name: {key: defined(getattr(value, c)) for key, c in _COMPONENTS.items()}
+            name: {key: defined(ap) for key, ap in self.class_figures.get(name, {}).items()}
+            | {key: defined(getattr(value, c)) for key, c in _COMPONENTS.items()}
             | {
                 "threshold": defined(midway_threshold(matched.scores, value.threshold)),
                 "last_kept": defined(value.threshold),

@@ -36,6 +36,22 @@ def test_interpolated_is_that_of_pycocotools(files):
         assert np.mean(values) == pytest.approx(evaluation.figures[key], abs=1e-12)
 
 
+def test_every_category_has_its_own(files):
+    truth, detections = files
+    # In another order than that of their ids, by which evaluations go.
+    truth = {**truth, "categories": truth["categories"][::-1]}
+    report = evaluate_coco(truth, detections).report()
+    evaluation = evaluate_coco(*files, tau=[0.5, 0.75])
+    assert len({values["AP"] for values in report["per_class"].values()}) > 3
+    for tau, key in ((0.5, "AP50"), (0.75, "AP75")):
+        for name, matched in evaluation.matches_at(tau).items():
+            expected = average_precision(matched.scores, matched.is_tp, matched.num_gt)
+            assert report["per_class"][name][key] == pytest.approx(expected, abs=1e-12)
+    for key in ("AP", "AP50", "AP75"):
+        mean = np.mean([values[key] for values in report["per_class"].values()])
+        assert mean == pytest.approx(report[key], abs=1e-12)
+
+
 def test_without_interpolation_it_is_the_area_of_steps():
     rng = np.random.default_rng(0)
     for _ in range(100):

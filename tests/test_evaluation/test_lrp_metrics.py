@@ -124,6 +124,27 @@ def test_published_values(ground_truth, samples, tmp_path):
         assert report[key] == pytest.approx(from_files[key], abs=1e-12)
 
 
+def test_figures_of_categories_that_are_not_in_the_order_of_their_ids(
+    ground_truth, samples, tmp_path
+):
+    """As converted data has them; MMDetection's own metric gives each the AP of another."""
+    truth = {**ground_truth, "categories": ground_truth["categories"][::-1]}
+    file = tmp_path / "reversed.json"
+    file.write_text(json.dumps(truth))
+    turned = copy.deepcopy(samples)
+    for sample in turned:
+        labels = sample["pred_instances"]["labels"]
+        sample["pred_instances"]["labels"] = len(truth["categories"]) - 1 - labels
+    options = {"classwise": True, "report_prefix": str(tmp_path / "run")}
+    expected = run(build("CocoLRPMetric", classwise=True), samples, classes(ground_truth))
+    metric = build("CocoLRPMetric", **options | {"ann_file": str(file)})
+    found = run(metric, turned, classes(truth))
+    assert found == pytest.approx(expected, abs=1e-12)
+    report = json.loads((tmp_path / "run.bbox.lrp.json").read_text())["per_class"]
+    for name in classes(truth):
+        assert found[f"coco/{name}_precision"] == round(report[name]["AP"], 3)
+
+
 @pytest.mark.parametrize("tau", [0.5, 0.62, 0.75])
 def test_any_tau_and_several_processes(tau, ground_truth, samples):
     results = json.loads((SYNTHETIC / "dt.json").read_text())

@@ -12,6 +12,8 @@ import commands
 import pytest
 from matplotlib.image import imread
 
+from mmdet_rank.evaluation.report import F1_FIGURES
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY / "tests" / "data" / "lrp"
 TOOL = REPOSITORY / "tools" / "eval_lrp.py"
@@ -53,6 +55,7 @@ def test_as_a_command(tmp_path):
     expected = json.loads((DATA / "synthetic" / "expected.json").read_text())["bbox"]
     assert report["oLRP"] == pytest.approx(expected["olrp"]["all"], abs=2e-6)
     assert set(report["per_class"]["c0"]) == {
+        *("AP", "AP50", "AP75"),
         *("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"),
         *("threshold", "last_kept", "num_gt", "precision", "recall", "F1"),
     }
@@ -95,8 +98,8 @@ def test_thresholds_reproduce_the_report(main, tmp_path):
     before, after = (json.loads(path.read_text()) for path in (first, again))
     for name, values in before["per_class"].items():
         # Nothing lies below the last detection any more, so the threshold may differ, and what is
-        # found at one confidence for all categories.
-        own = {key: values[key] for key in ("threshold", "precision", "recall", "F1")}
+        # found at one confidence for all categories; AP counts what lies below.
+        own = {key: values[key] for key in ("threshold", "AP", "AP50", "AP75", *F1_FIGURES)}
         assert {**after["per_class"][name], **own} == values
         scores = [d["score"] for d in results if names[d["category_id"]] == name]
         lower = max((s for s in scores if s < values["last_kept"]), default=None)
@@ -232,10 +235,12 @@ def test_category_without_ground_truth_and_one_that_is_never_right(main, tmp_pat
     ]
     report = evaluate(main, tmp_path, ground_truth, results)
     assert report["per_class"] == {
-        "a": {**dict.fromkeys(("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"), 0.0)}
+        "a": dict.fromkeys(("AP", "AP50", "AP75"), 1.0)
+        | {**dict.fromkeys(("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"), 0.0)}
         | {"threshold": 0.495, "last_kept": 0.5, "num_gt": 1}
         | {"precision": 1.0, "recall": 1.0, "F1": 1.0},
-        "b": {"oLRP": 1.0, "oLRP_Loc": None, "oLRP_FP": None, "oLRP_FN": 1.0}
+        "b": dict.fromkeys(("AP", "AP50", "AP75"), 0.0)
+        | {"oLRP": 1.0, "oLRP_Loc": None, "oLRP_FP": None, "oLRP_FN": 1.0}
         | {"threshold": None, "last_kept": None, "num_gt": 1}
         | {"precision": 0.0, "recall": 0.0, "F1": 0.0},
     }

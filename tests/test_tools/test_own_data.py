@@ -18,6 +18,7 @@ from mmdet_rank.cli.own_data.detectors import DETECTORS
 from mmdet_rank.cli.own_data.facts import DataFacts, Machine, data_facts
 from mmdet_rank.cli.own_data.plan import make_plan
 from mmdet_rank.cli.own_data.progress import ProgressHook
+from mmdet_rank.evaluation.report import percent
 
 CPU = Machine(None, 0.0, False, 2)
 GPU = Machine("a GPU", 40.0, True, 16)
@@ -75,6 +76,11 @@ def test_a_training_leaves_what_is_promised(trained):
     assert "mmdet-rank test" in page
     assert page.count("data:image/png;base64,") == 3  # classes, curve, the one validation picture
     assert "http" not in page
+    head, row = re.findall(r"<tr>.*?</tr>", page.split("<h2>Classes")[1], re.DOTALL)[:2]
+    assert re.findall(r"<th[^>]*>(.*?)<", head)[:4] == ["class", "objects", "AP", "AP50"]
+    values = report["per_class"]["ring"]
+    expected = ["ring", "1", *(percent(values[key]) for key in ("AP", "AP50", "oLRP"))]
+    assert re.findall(r"<td[^>]*>(.*?)<", row)[:5] == expected
 
 
 def test_a_training_is_not_overwritten(trained, capsys):

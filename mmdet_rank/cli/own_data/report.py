@@ -16,7 +16,7 @@ from mmdet_rank.visualization.page import Page
 from mmdet_rank.visualization.training_curve import draw_training_curve, read_scalars
 
 _NUM_IMAGES = 3
-_ERRORS = ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
+_FIGURES = ("AP", "AP50", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
 
 
 def write_report(
@@ -78,7 +78,7 @@ def write_report(
 
 
 def _class_table(report: dict) -> tuple[list[str], list[list[str]]]:
-    header = ["class", "objects", *_ERRORS, "threshold"]
+    header = ["class", "objects", *_FIGURES, "threshold"]
     extra = [key for key in ("precision", "recall", "F1") if key in report]
     rows = []
     for name, values in report["per_class"].items():
@@ -87,12 +87,12 @@ def _class_table(report: dict) -> tuple[list[str], list[list[str]]]:
             [
                 name,
                 values["num_gt"],
-                *(percent(values[key]) for key in _ERRORS),
+                *(percent(values[key]) for key in _FIGURES),
                 "-" if threshold is None else f"{threshold:.3f}",
                 *(percent(values.get(key)) for key in extra),
             ]
         )
-    means = ["mean", "", *(percent(report[key]) for key in _ERRORS), ""]
+    means = ["mean", "", *(percent(report[key]) for key in _FIGURES), ""]
     return header + extra, [*rows, means + [percent(report[key]) for key in extra]]
 
 

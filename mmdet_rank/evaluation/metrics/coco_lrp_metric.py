@@ -17,6 +17,7 @@ from mmdet_rank.datasets.checked_data import CheckedCOCO
 from mmdet_rank.evaluation.coco import (
     average_figures,
     check_max_dets,
+    class_figures,
     collect_matches,
     limit_notes,
     matches_by_name,
@@ -187,7 +188,9 @@ class CocoLRPMetric(CocoMetric):
         """CocoMetric's figures of an evaluation."""
         figures = {}
         if self.classwise:
-            names = [category["name"] for category in self._coco_api.loadCats(self.cat_ids)]
+            # Sorted by id, as the evaluation has them, in whatever order the file lists them.
+            ids = coco_eval.params.catIds
+            names = [category["name"] for category in self._coco_api.loadCats(ids)]
             precision = coco_eval.eval["precision"][..., -1]
             figures = precision_by_category(names, precision, _FIGURES[:6])
         for item in self.metric_items or _FIGURES[:6]:
@@ -222,6 +225,7 @@ class CocoLRPMetric(CocoMetric):
         return Evaluation.gather(
             lambda tau: matches_by_name(collect(coco_eval, tau, self.max_dets), names),
             average_figures(coco_eval, limit),
+            class_figures(coco_eval, names, limit),
             tau=self.tau,
             importance=self.importance,
         )

@@ -102,7 +102,7 @@ class LVISLRPMetric(LVISMetric):
         lvis_eval.summarize()
         figures = {}
         if self.classwise:
-            names = [c["name"] for c in self._lvis_api.load_cats(self.cat_ids)]
+            names = [c["name"] for c in self._lvis_api.load_cats(lvis_eval.params.cat_ids)]
             figures = precision_by_category(names, lvis_eval.eval["precision"], _FIGURES[:6])
         for key, value in lvis_eval.get_results().items():
             if key in (self.metric_items or _FIGURES):
@@ -117,13 +117,18 @@ class LVISLRPMetric(LVISMetric):
 
     def _read(self, lvis_eval: Any) -> Any:
         """Read the matches of an evaluation."""
-        from mmdet_rank.evaluation.lvis import collect_lvis_matches, lvis_figures
+        from mmdet_rank.evaluation.lvis import (
+            collect_lvis_matches,
+            lvis_class_figures,
+            lvis_figures,
+        )
         from mmdet_rank.evaluation.report import Evaluation
 
         names = {c["id"]: c["name"] for c in self._lvis_api.load_cats(None)}
         return Evaluation.gather(
             lambda tau: matches_by_name(collect_lvis_matches(lvis_eval, tau), names),
             lvis_figures(lvis_eval),
+            lvis_class_figures(lvis_eval, names),
             tau=self.tau,
             importance=self.importance,
         )
