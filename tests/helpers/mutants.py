@@ -37,6 +37,8 @@ OPERATORS = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Mod: ast.Mult,
     ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr,
 }  # fmt: skip
+#: Functions whose first two arguments may change places.
+SYMMETRIC = {"min", "max", "minimum", "maximum", "isclose", "equal", "logical_and", "logical_or"}
 #: Tests of a floor that are not in the folder of its name.
 FOLDERS = {"cli": ["tools"], "engine": ["engine", "tools"], "convert": ["tools"]}
 #: What costs seconds to import and is not the package's own, nor MMDetection's (which must come
@@ -73,6 +75,7 @@ def mutations(node: ast.AST) -> list[tuple[str, ast.AST | None]]:
         isinstance(node, ast.Call)
         and not any(isinstance(arg, ast.Starred) for arg in node.args[:2])
         and len(node.args) > 1
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) not in SYMMETRIC
     ):
         add("arguments", args=[node.args[1], node.args[0], *node.args[2:]])
     if isinstance(node, ast.AugAssign) or (
@@ -83,7 +86,12 @@ def mutations(node: ast.AST) -> list[tuple[str, ast.AST | None]]:
 
 
 def children(node: ast.AST) -> list[tuple[str, int | None, ast.AST]]:
-    """Field, place and node of what may be mutated below: no annotations, messages, types."""
+    """Field, place and node of what may be mutated below: no annotations, messages, types.
+
+    Nor ``zip(..., strict=True)``, which guards against what the code before it has ruled out.
+    """
+    if isinstance(node, ast.keyword) and node.arg == "strict":
+        return []
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
         return []
     skipped = {"annotation", "returns"} | ({"exc", "msg"} if isinstance(node, ast.Raise) else set())

@@ -85,3 +85,13 @@ def test_without_objects():
 def test_mistakes(options, message):
     with pytest.raises(ValueError, match=message):
         generate_rois(boxes_of(LABELS), LABELS, 8, **options)
+
+
+def test_by_default_classes_are_balanced_and_ious_drawn_within_their_bins():
+    options = [dict(), dict(weights="uniform", within_bins=True, balanced=True)]
+    made, asked = (
+        generate_rois(boxes_of(LABELS), LABELS, 33, generator=torch.Generator().manual_seed(3), **o)
+        for o in options
+    )
+    assert torch.equal(made.rois, asked.rois)
+    assert torch.equal(made.min_ious, asked.min_ious)

@@ -1,0 +1,56 @@
+"""Thresholds hold while a test runs, and no longer."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from mmdet_rank.engine import LRPThresholdHook
+from mmdet_rank.engine.lrp_threshold_hook import label_names
+
+
+class Detector(torch.nn.Module):
+    """Predicts the same three objects in each of two images."""
+
+    def __init__(self):
+        super().__init__()
+        self.test_cfg = dict(score_thr=0.05)
+
+    def forward(self):
+        samples = [DetDataSample(), DetDataSample()]
+        for sample in samples:
+            sample.pred_instances = InstanceData(
+                bboxes=torch.zeros(3, 4),
+                scores=torch.tensor([0.9, 0.6, 0.3]),
+                labels=torch.tensor([0, 1, 1]),
+            )
+        return samples
+
+
+def test_thresholds_hold_from_before_test_to_after(tmp_path):
+    path = tmp_path / "thresholds.json"
+    path.write_text(json.dumps({"dog": 0.5, "cat": 0.95}))
+    model = Detector()
+    dataset = SimpleNamespace(metainfo={"classes": ("cat", "dog")})
+    runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
+    hook = LRPThresholdHook(str(path))
+    hook.after_test(runner)  # of a test that did not begin
+    for _ in range(2):
+        hook.before_test(runner)
+        assert [sample.pred_instances.scores.tolist() for sample in model()] == [
+            pytest.approx([0.6])
+        ] * 2
+        hook.after_test(runner)
+        assert [len(sample.pred_instances) for sample in model()] == [3, 3]
+
+
+def test_names_are_those_of_the_file_in_the_order_of_the_labels(tmp_path):
+    path = tmp_path / "instances.json"
+    names = [{"id": 7, "name": "cat"}, {"id": 2, "name": "dog"}]
+    path.write_text(json.dumps({"categories": names}))
+    coco = SimpleNamespace(metainfo={"classes": ("cat", "dog")}, cat_ids=[2, 7], ann_file=str(path))
+    wrapped = SimpleNamespace(dataset=SimpleNamespace(dataset=coco))
+    assert label_names(wrapped) == ["dog", "cat"]
