@@ -17,17 +17,17 @@ from .problem import RankingProblem
 DELTA_LOC = 1.5
 
 
-def score_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+def score_weights(problem: RankingProblem, loss: RankingLoss) -> Tensor:
     """Highest probability over the classes."""
     return problem.positive_logits().float().sigmoid().amax(dim=1)
 
 
-def iou_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+def iou_weights(problem: RankingProblem, loss: RankingLoss) -> Tensor:
     """IoU of prediction and object (or the quality that stands for it)."""
     return problem.quality.float()
 
 
-def centerness_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+def centerness_weights(problem: RankingProblem, loss: RankingLoss) -> Tensor:
     """Centerness of the prior within its object; 0 for a centre outside."""
     if problem.boxes is None or problem.boxes.centers is None:
         raise ValueError(
@@ -42,7 +42,7 @@ def centerness_weights(problem: RankingProblem, targets: Tensor, loss: RankingLo
 
 
 def rank_weights(
-    problem: RankingProblem, targets: Tensor, loss: RankingLoss, delta_loc: float | None = DELTA_LOC
+    problem: RankingProblem, loss: RankingLoss, delta_loc: float | None = DELTA_LOC
 ) -> Tensor:
     """Sum of H / rank over the positives that do not outrank it (thesis 8.4.2, Eq. N.3).
 
@@ -52,28 +52,30 @@ def rank_weights(
     Of a loss that unites ranks and localisation (aLRP), the very weights of its localisation part:
     with ``sync``, as there, times the number of processes that gradients are averaged over.
     """
+    logits = problem.logits.reshape(-1)
+    places = dict(positives=problem.positive_places, ignored=problem.ignored_places)
     if loss.unifies_localization:
         with torch.enable_grad():
             errors = torch.zeros_like(problem.quality, dtype=torch.float32).requires_grad_()
-            loc = loss.rank(problem.logits.detach().reshape(-1), targets, errors).loc
+            loc = loss.rank(logits.detach(), loc_errors=errors, **places).loc
             return torch.autograd.grad(loc, errors)[0]  # type: ignore[arg-type]
     return ranking_weights(
-        problem.logits.reshape(-1),
-        targets,
+        logits,
+        **places,
         delta=loss.delta if delta_loc is None else delta_loc,
         hard=delta_loc is None,
         sync=loss.sync,
     )
 
 
-def equal_weights(problem: RankingProblem, targets: Tensor, loss: RankingLoss) -> Tensor:
+def equal_weights(problem: RankingProblem, loss: RankingLoss) -> Tensor:
     """All alike."""
     return torch.ones_like(problem.quality, dtype=torch.float32)
 
 
 WeightFunction = Callable[..., Tensor]
 
-#: (problem, flat targets, ranking loss) -> (P,) weights, by the name that configs use; "ranking"
+#: (problem, ranking loss) -> (P,) weights, by the name that configs use; "ranking"
 #: has the option ``delta_loc``.
 INSTANCE_WEIGHTS: dict[str, WeightFunction] = {
     "score": score_weights,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor
 
@@ -92,6 +94,21 @@ class RankingProblem:
     def num_positives(self) -> int:
         """P."""
         return self.positives.numel()
+
+    @cached_property
+    def positive_places(self) -> Tensor:
+        """(P,) place of each positive's own class among the A * C flat logits, ascending."""
+        return self.positives * self.logits.shape[1] + self.labels[self.positives]
+
+    @cached_property
+    def ignored_places(self) -> Tensor | None:
+        """(I,) places of all classes of the ignored priors, ascending; None: none is."""
+        if self.label_weights is None:
+            return None
+        priors = (self.label_weights <= 0).nonzero()
+        num_classes = self.logits.shape[1]
+        classes = torch.arange(num_classes, device=priors.device)
+        return (priors * num_classes + classes).view(-1)
 
     def positive_logits(self) -> Tensor:
         """(P, C) logits of the positives."""

@@ -25,7 +25,6 @@ class RankedLosses(dict[str, Tensor]):
     Args:
         losses: The losses and figures.
         problem: The problem.
-        targets: (A * C,) flat targets of its logits.
         ranked: Result of the ranking loss.
         criterion: The criterion, whose tasks weigh and balance.
         unit_errors: (P,) localisation errors that the loss has ranked (aLRP), else None.
@@ -35,14 +34,12 @@ class RankedLosses(dict[str, Tensor]):
         self,
         losses: dict[str, Tensor],
         problem: RankingProblem,
-        targets: Tensor,
         ranked: RankedLoss,
         criterion: RankingCriterion,
         unit_errors: Tensor | None = None,
     ) -> None:
         super().__init__(losses)
         self.problem = problem
-        self.targets = targets
         self.ranked = ranked
         self.criterion = criterion
         self.unit_errors = unit_errors
@@ -59,7 +56,7 @@ class RankedLosses(dict[str, Tensor]):
         if loc is not None and loc.requires_grad:
             # aLRP's localisation part is linear in the errors: its gradient are its weights.
             return torch.autograd.grad(loc, self.unit_errors, retain_graph=True)[0]  # type: ignore[arg-type]
-        return self.criterion.weights(self.problem, self.targets)
+        return self.criterion.weights(self.problem)
 
     def box_loss_beside(self, errors: Tensor) -> Tensor:
         """Loss of other errors of the boxes (L1 beside IoU), weighed and balanced as theirs.

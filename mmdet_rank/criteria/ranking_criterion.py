@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmdet_rank.losses.base import RankedLoss, RankingLoss, scatter_labels
+from mmdet_rank.losses.base import SMALLEST_LABEL, RankedLoss, RankingLoss, scatter_labels
 
 from .balance import ConstantBalance, gradient
 from .instance_weights import DELTA_LOC, INSTANCE_WEIGHTS
@@ -127,17 +127,21 @@ class RankingCriterion(nn.Module):
             loss has to log. The keys are always the same, and all losses are attached to the
             graph also when there is no positive.
         """
-        targets = self.targets(problem)
         task = self._localization(problem)
         unit_errors = None
         if self.loss_cls.unifies_localization:
             unit_errors = 1 - problem.quality if task is None else task.unit_errors
-        ranked = self.loss_cls.rank(problem.logits.reshape(-1), targets, unit_errors)
-        self._watch(problem, targets, ranked)
+        ranked = self.loss_cls.rank(
+            problem.logits.reshape(-1),
+            loc_errors=unit_errors,
+            positives=problem.positive_places,
+            labels=self.labels(problem),
+            ignored=problem.ignored_places,
+        )
+        self._watch(problem, ranked)
         losses = RankedLosses(
             dict(loss_cls=ranked.cls * self.loss_weight),
             problem,
-            targets,
             ranked,
             self,
             unit_errors,
@@ -160,8 +164,15 @@ class RankingCriterion(nn.Module):
         losses.update(ranked.parts)
         return losses
 
+    def labels(self, problem: RankingProblem) -> Tensor | None:
+        """(P,) continuous labels of the positives; None: 1 each."""
+        if not self.loss_cls.continuous_labels:
+            return None
+        dtype = torch.promote_types(problem.logits.dtype, torch.float32)
+        return problem.quality.detach().float().to(dtype).clamp(min=SMALLEST_LABEL)
+
     def targets(self, problem: RankingProblem) -> Tensor:
-        """Flat targets of the problem's logits: (A * C,)."""
+        """Flat targets of the problem's logits, (A * C,), which the loss is told by places."""
         quality = None
         if self.loss_cls.continuous_labels:
             quality = problem.logits.new_zeros(problem.labels.shape, dtype=torch.float32)
@@ -173,17 +184,10 @@ class RankingCriterion(nn.Module):
         return targets
 
     @torch.no_grad()
-    def weights(self, problem: RankingProblem, targets: Tensor | None = None) -> Tensor:
-        """Instance weights of the positives, for this task or for another of the same head: (P,).
-
-        Args:
-            problem: The problem.
-            targets: Its targets, when they are known already.
-        """
-        if targets is None:
-            targets = self.targets(problem)
+    def weights(self, problem: RankingProblem) -> Tensor:
+        """(P,) instance weights of the positives, for this task or another of the same head."""
         options = {"delta_loc": self.delta_loc} if self.instance_weight == "ranking" else {}
-        return INSTANCE_WEIGHTS[self.instance_weight](problem, targets, self.loss_cls, **options)
+        return INSTANCE_WEIGHTS[self.instance_weight](problem, self.loss_cls, **options)
 
     def box_shares(self, errors: Tensor) -> Tensor:
         """Errors of boxes, (P,) with their weight in, as instance weights multiply them."""
@@ -228,7 +232,7 @@ class RankingCriterion(nn.Module):
             return _Localization("mask", errors, masks.outputs, masks.errors, masks.loss_weight)
         return None
 
-    def _watch(self, problem: RankingProblem, targets: Tensor, ranked: RankedLoss) -> None:
+    def _watch(self, problem: RankingProblem, ranked: RankedLoss) -> None:
         if not self.training:
             return
         self._empty_iterations = 0 if problem.num_positives else self._empty_iterations + 1
@@ -243,7 +247,7 @@ class RankingCriterion(nn.Module):
         if self.keep_problem and ranked.cls.requires_grad:
             self.kept = dict(
                 gradient=gradient(ranked.cls, problem.logits).reshape(-1),
-                targets=targets,
+                targets=self.targets(problem),
                 scores=self._own_class_logits(problem),
                 quality=problem.quality.detach(),
             )

@@ -45,18 +45,37 @@ class aLRPLoss(RankingLoss):
         check_tau(tau)
         self.tau = tau
 
-    def rank(self, logits: Tensor, targets: Tensor, loc_errors: Tensor | None = None) -> RankedLoss:
-        """Loss of flat logits (N,), targets (N,) and one localisation error (P,) per positive.
+    def rank(
+        self,
+        logits: Tensor,
+        targets: Tensor | None = None,
+        loc_errors: Tensor | None = None,
+        *,
+        positives: Tensor | None = None,
+        labels: Tensor | None = None,
+        ignored: Tensor | None = None,
+    ) -> RankedLoss:
+        """Loss of flat logits and one localisation error per positive; see `RankingLoss`.
 
         Args:
             logits: (N,).
             targets: (N,).
             loc_errors: (P,) losses in [0, 1] before the division by ``1 - tau``. Default: none
                 (0), which makes this AP Loss without interpolation.
+            positives: (P,) places of the positives, in place of targets.
+            labels: Not used.
+            ignored: (I,) places of the ignored.
         """
         if loc_errors is None:
-            loc_errors = logits.new_zeros(int((targets > 0).sum()), dtype=torch.float32)
+            number = positives.numel() if targets is None else int((targets > 0).sum())
+            loc_errors = logits.new_zeros(number, dtype=torch.float32)
         cls, loc = average_lrp_loss(
-            logits, targets, loc_errors / (1 - self.tau), delta=self.delta, sync=self.sync
+            logits,
+            targets,
+            loc_errors / (1 - self.tau),
+            positives=positives,
+            ignored=ignored,
+            delta=self.delta,
+            sync=self.sync,
         )
         return RankedLoss(cls * self.loss_weight, loc * self.loss_weight)

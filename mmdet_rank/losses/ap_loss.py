@@ -40,9 +40,24 @@ class APLoss(RankingLoss):
         super().__init__(delta, loss_weight, sync, use_sigmoid)
         self.interpolated = interpolated
 
-    def rank(self, logits: Tensor, targets: Tensor, loc_errors: Tensor | None = None) -> RankedLoss:
-        """Loss of flat logits (N,) and targets (N,); localisation errors are not used."""
+    def rank(
+        self,
+        logits: Tensor,
+        targets: Tensor | None = None,
+        loc_errors: Tensor | None = None,
+        *,
+        positives: Tensor | None = None,
+        labels: Tensor | None = None,
+        ignored: Tensor | None = None,
+    ) -> RankedLoss:
+        """Loss of flat logits; see `RankingLoss`. Labels and localisation errors are not used."""
         loss = average_precision_loss(
-            logits, targets, delta=self.delta, interpolated=self.interpolated, sync=self.sync
+            logits,
+            targets,
+            positives=positives,
+            ignored=ignored,
+            delta=self.delta,
+            interpolated=self.interpolated,
+            sync=self.sync,
         )
         return RankedLoss(loss * self.loss_weight)

@@ -83,8 +83,26 @@ class RankingLoss(nn.Module):
         dtype = torch.promote_types(cls_score.dtype, torch.float32)
         return F.pad(cls_score.to(dtype).sigmoid(), (0, 1))
 
-    def rank(self, logits: Tensor, targets: Tensor, loc_errors: Tensor | None = None) -> RankedLoss:
-        """Loss of a flat ranking problem; see `mmdet_rank.ops`."""
+    def rank(
+        self,
+        logits: Tensor,
+        targets: Tensor | None = None,
+        loc_errors: Tensor | None = None,
+        *,
+        positives: Tensor | None = None,
+        labels: Tensor | None = None,
+        ignored: Tensor | None = None,
+    ) -> RankedLoss:
+        """Loss of a flat ranking problem; see `mmdet_rank.ops`.
+
+        Args:
+            logits: (N,).
+            targets: (N,) above 0: positive; 0: negative; below 0: ignored.
+            loc_errors: (P,) localisation error of each positive, for losses that rank them.
+            positives: (P,) places of the positives, in place of targets.
+            labels: (P,) their labels, for losses that look at them.
+            ignored: (I,) places of the ignored.
+        """
         raise NotImplementedError
 
     def forward(

@@ -46,9 +46,21 @@ class RankSortLoss(RankingLoss):
         super().__init__(delta, loss_weight, sync, use_sigmoid)
         self.sort = sort
 
-    def rank(self, logits: Tensor, targets: Tensor, loc_errors: Tensor | None = None) -> RankedLoss:
-        """Loss of flat logits (N,) and targets (N,); localisation errors are not used."""
-        ranking, sorting = rank_sort_loss(logits, targets, delta=self.delta, sync=self.sync)
+    def rank(
+        self,
+        logits: Tensor,
+        targets: Tensor | None = None,
+        loc_errors: Tensor | None = None,
+        *,
+        positives: Tensor | None = None,
+        labels: Tensor | None = None,
+        ignored: Tensor | None = None,
+    ) -> RankedLoss:
+        """Loss of flat logits; see `RankingLoss`. Localisation errors are not used."""
+        places = dict(positives=positives, labels=labels, ignored=ignored)
+        ranking, sorting = rank_sort_loss(
+            logits, targets, **places, delta=self.delta, sync=self.sync
+        )
         cls = ranking + sorting if self.sort else ranking
         parts = {"ranking": ranking.detach(), "sorting": sorting.detach()}
         return RankedLoss(cls * self.loss_weight, parts=parts)

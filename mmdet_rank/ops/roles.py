@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,9 +31,15 @@ class Roles:
         """Ascending places of all that are no negatives; dense targets are searched for them."""
         if self.targets is not None:
             return (self.targets != 0).nonzero().squeeze(1)
-        if self.ignored is None:
-            return self.index.sort().values
-        return torch.cat([self.index, self.ignored]).sort().values
+        positives = self.index.sort().values
+        if self.ignored is None or not self.ignored.numel():
+            return positives
+        if self.ignored.device.type == "cpu":
+            ignored = self.ignored.numpy()
+            if (ignored[1:] > ignored[:-1]).all():  # as heads give them: many, in order
+                own = positives.numpy()
+                return torch.from_numpy(np.insert(ignored, ignored.searchsorted(own), own))
+        return torch.cat([positives, self.ignored]).sort().values
 
 
 def read_roles(

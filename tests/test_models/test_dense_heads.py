@@ -21,6 +21,28 @@ def losses_of(head, features, samples):
     return losses
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_flattened_maps(layout):
+    gen = torch.Generator().manual_seed(0)
+    # Two images, two priors of three channels each, two levels.
+    maps = [
+        torch.randn(2, 6, h, w, generator=gen, dtype=torch.float64) for h, w in ((4, 3), (2, 1))
+    ]
+    maps = [level.to(memory_format=layout).requires_grad_() for level in maps]
+    rows = flatten_maps(maps, 3)
+    expected = [
+        level[image, 3 * prior : 3 * prior + 3, y, x]
+        for level in maps
+        for image in range(2)
+        for y in range(level.shape[2])
+        for x in range(level.shape[3])
+        for prior in range(2)
+    ]
+    assert torch.equal(rows, torch.stack(expected))
+    assert torch.autograd.gradcheck(lambda *levels: flatten_maps(levels, 3), maps)
+    assert not flatten_maps([level.detach() for level in maps], 3).requires_grad
+
+
 @every_head
 @every_loss
 @pytest.mark.parametrize("num_classes", [1, 4])

@@ -74,6 +74,77 @@ def test_weights_by_rank_are_computed_once_for_boxes_and_masks(rankings):
     assert rankings == ["RankSortLoss", "weights"]
 
 
+def dense_and_sparse(criterion, arguments, losses):
+    """Holds the loss of a problem, which is told places, against that of its dense targets."""
+    (problem,) = arguments
+    flat, targets = problem.logits.reshape(-1), criterion.targets(problem)
+    assert torch.equal((targets > 0).nonzero().squeeze(1), problem.positive_places)
+    expected = criterion.loss_cls.rank(flat, targets, losses.unit_errors)
+    assert torch.equal(losses["loss_cls"], expected.cls * criterion.loss_weight)
+    for sparse, dense in ((losses.ranked.cls, expected.cls), (losses.ranked.loc, expected.loc)):
+        assert (sparse is None) == (dense is None)
+        if sparse is not None and sparse.requires_grad:
+            inputs = problem.logits if sparse is losses.ranked.cls else losses.unit_errors
+            gradients = [
+                torch.autograd.grad(x, inputs, retain_graph=True)[0] for x in (sparse, dense)
+            ]
+            assert torch.equal(*gradients)
+    criterion.compared = (targets > 0).sum().item(), (targets < 0).sum().item()
+
+
+def compare(model, *inputs):
+    """Numbers of positives and ignored logits in each problem of a model that was compared."""
+    criteria = [m for m in model.modules() if isinstance(m, RankingCriterion)]
+    for criterion in criteria:
+        criterion.register_forward_hook(dense_and_sparse)
+    model.loss(*inputs)
+    assert all(criterion.compared[0] for criterion in criteria)
+    return [criterion.compared for criterion in criteria]
+
+
+@every_loss
+def test_places_give_the_bits_of_dense_targets(loss):
+    ignored = 0
+    for name in dense_heads.HEADS:
+        head = dense_heads.build_head(name, loss)
+        ((_, number),) = compare(head, make_features(2), make_batch((2, 1))[1])
+        ignored += number
+    assert ignored > 0
+    model = instance_segmentors.build_segmentor("solov2", loss)
+    assert len(compare(model, *make_batch((2, 1), masks=True))) == 1
+    assert len(compare(rcnn.build_detector("cascade", loss), *rcnn.batch_for("cascade"))) == 4
+    dino = transformer_detectors.build_detector("dino", loss)
+    assert len(compare(dino, *make_batch((2, 1)))) >= 1
+
+
+@pytest.mark.parametrize("weigh", ["ranking", "score"])
+@pytest.mark.parametrize("loss", [RankSortLoss, APLoss, aLRPLoss])
+def test_ignored_priors_in_a_problem(loss, weigh):
+    gen = torch.Generator().manual_seed(1)
+    positives = torch.tensor([1, 4, 5, 19])
+    gt_boxes = torch.tensor([[4.0, 4, 24, 28]]).repeat(4, 1) + torch.rand(4, 4, generator=gen)
+    boxes = (gt_boxes + 4 * torch.randn(4, 4, generator=gen)).requires_grad_()
+    boxes.data[2] = gt_boxes[2] + 100  # a positive that misses its object stays one
+    problem = RankingProblem(
+        logits=torch.randn(20, 3, generator=gen).requires_grad_(),
+        labels=torch.full((20,), 3).index_copy_(0, positives, torch.tensor([2, 0, 1, 1])),
+        positives=positives,
+        label_weights=torch.ones(20).index_fill_(0, torch.tensor([0, 2, 3, 18]), 0.0),
+        boxes=BoxTask(boxes, gt_boxes, boxes, gt_boxes),
+    )
+    if loss is aLRPLoss:
+        weigh = "ranking"
+    criterion = RankingCriterion(loss(), GIoULoss(), weigh, balance="constant")
+    losses = criterion(problem)
+    dense_and_sparse(criterion, (problem,), losses)
+    assert criterion.compared == (4, 12)
+    if weigh == "ranking" and loss is not aLRPLoss:
+        expected = instance_weights.ranking_weights(
+            problem.logits.reshape(-1), criterion.targets(problem), delta=1.5
+        )
+        assert torch.equal(losses.weights, expected)
+
+
 @pytest.mark.parametrize("grad", [True, False])
 @pytest.mark.parametrize("tau", [0.5, 0.7])
 def test_weights_of_the_one_ranking_are_those_of_another(tau, grad):
@@ -91,5 +162,4 @@ def test_weights_of_the_one_ranking_are_those_of_another(tau, grad):
         losses = criterion(problem)
     assert not losses.weights.requires_grad
     torch.testing.assert_close(losses.weights, criterion.weights(problem), rtol=0, atol=0)
-    assert torch.equal(losses.targets, criterion.targets(problem))
     assert losses.positives is problem.positives

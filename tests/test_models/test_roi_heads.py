@@ -241,7 +241,7 @@ def test_mask_loss_by_hand(agnostic):
     criterion = RankingCriterion(RankSortLoss(), GIoULoss())
     criterion.add_task("mask")
     problem = RankingProblem(logits, torch.tensor([2, 0, 1, C]), torch.arange(3), quality=weights)
-    ranked = RankedLosses({}, problem, None, RankedLoss(logits.sum() + 0.7), criterion)
+    ranked = RankedLosses({}, problem, RankedLoss(logits.sum() + 0.7), criterion)
     ranked.weights = torch.tensor([0.5, 0.9, 0.1, 0.2])
     chosen = torch.tensor([1, 3, 0])  # of four positives: their weights are those above
     out = head.loss_and_target(preds, [results], [], None, ranked, chosen)["loss_mask"]

@@ -206,6 +206,20 @@ def test_places_in_any_order_and_labels_by_default():
     assert rank_sort_loss(logits, positives=index)[1].item() == 0
 
 
+@pytest.mark.parametrize("positives", [[2, 5], [0, 9], [4, 3]])
+def test_ignored_places_before_between_and_behind_positives(positives):
+    logits = torch.linspace(1, -1, 10)[torch.tensor([3, 8, 1, 0, 9, 4, 2, 6, 7, 5])]
+    index, labels = torch.tensor(positives), torch.tensor([0.9, 0.3])
+    ignored = torch.tensor([1, 6, 8])
+    targets = torch.zeros(10).index_copy(0, index, labels).index_fill(0, ignored, -1.0)
+    expected = torch.stack(rank_sort_loss(logits, targets))
+    for order in (ignored, ignored.flip(0), torch.tensor([6, 1, 8])):
+        found = rank_sort_loss(logits, positives=index, labels=labels, ignored=order)
+        torch.testing.assert_close(torch.stack(found), expected)
+    with pytest.raises(ValueError, match="no place twice"):
+        rank_sort_loss(logits, positives=index, ignored=torch.cat([ignored, index]).sort().values)
+
+
 def test_wrong_places():
     logits = torch.zeros(4)
     first = torch.tensor([0])

@@ -27,7 +27,25 @@ def flatten_maps(maps: Sequence[Tensor], channels: int) -> Tensor:
     Returns:
         (A, channels).
     """
-    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, channels) for level in maps])
+    return _FlattenedMaps.apply(channels, *maps)
+
+
+class _FlattenedMaps(torch.autograd.Function):
+    """Copies each map once, to where it belongs; a reshape and a concatenation copy twice."""
+
+    @staticmethod
+    def forward(ctx, channels: int, *maps: Tensor) -> Tensor:
+        ctx.shapes = [level.permute(0, 2, 3, 1).shape for level in maps]
+        ctx.sizes = [level.numel() // channels for level in maps]
+        rows = maps[0].new_empty(sum(ctx.sizes), channels)
+        for level, shape, part in zip(maps, ctx.shapes, rows.split(ctx.sizes), strict=True):
+            part.view(shape).copy_(level.permute(0, 2, 3, 1))
+        return rows
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        parts = zip(gradient.split(ctx.sizes), ctx.shapes, strict=True)
+        return None, *(part.reshape(shape).permute(0, 3, 1, 2) for part, shape in parts)
 
 
 def flatten_targets(targets: Sequence[Tensor]) -> Tensor:
