@@ -7,14 +7,23 @@ from pathlib import Path
 
 import mmdet_rank.register  # noqa: F401
 
+import mmcv
 from mmdet.apis import DetInferencer
+from tqdm import tqdm
 
 from mmdet_rank.cli import checkpoints
 from mmdet_rank.cli.config import load_config
 from mmdet_rank.cli.errors import explained, refused_input
-from mmdet_rank.cli.predict import find_pictures
+from mmdet_rank.cli.pictures import (
+    find_pictures,
+    places_below,
+    refuse_overwriting,
+    tell_unread,
+    text_places,
+)
 from mmdet_rank.engine.lrp_threshold_hook import warn_of_thresholds
 from mmdet_rank.evaluation.thresholds import ScoreThresholds, load_thresholds
+from mmdet_rank.files import write_json, written_whole
 
 
 def draw(args: argparse.Namespace) -> None:
@@ -26,7 +35,10 @@ def draw(args: argparse.Namespace) -> None:
     Raises:
         UserError: The pictures, the config, the checkpoint or the thresholds do not allow it.
     """
-    pictures = [str(path) for path in find_pictures(args.pictures)]
+    pictures = find_pictures(args.pictures)
+    places = places_below(pictures)
+    vis, preds = (Path(args.out_dir, name) for name in ("vis", "preds"))
+    refuse_overwriting(pictures, vis, places)
     thresholds = None
     if args.thresholds is not None:
         with refused_input():
@@ -35,20 +47,35 @@ def draw(args: argparse.Namespace) -> None:
     checkpoint = checkpoints.read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)
     cfg = load_config(args)
     with explained("The detector cannot be built"):
-        inferencer = DetInferencer(model=cfg, weights=args.checkpoint, device=args.device)
+        inferencer = DetInferencer(
+            model=cfg, weights=args.checkpoint, device=args.device, show_progress=False
+        )
     checkpoints.check_fits(inferencer.model, checkpoint, args.checkpoint)
     if thresholds is not None:
         threshold_detections(inferencer, thresholds, default=args.score_thr)
-    with explained("The pictures cannot be read"):
-        inferencer(
-            pictures,
-            out_dir=args.out_dir,
-            no_save_pred=False,
+    unread = []
+    shown = tqdm(pictures, desc="detecting", unit="picture")
+    # One at a time, for DetInferencer writes all into one folder by their base names.
+    for picture, place, file in zip(shown, places, text_places(places), strict=True):
+        if mmcv.imread(str(picture)) is None:
+            unread.append(picture)
+            continue
+        found = inferencer(
+            str(picture),
+            return_vis=True,
             pred_score_thr=args.score_thr if thresholds is None else 0.0,
         )
-    print(
-        f"pictures are in {Path(args.out_dir, 'vis')}, detections in {Path(args.out_dir, 'preds')}"
-    )
+        (drawn,), (result,) = found["visualization"], found["predictions"]
+        with written_whole(vis / place) as temporary:
+            mmcv.imwrite(drawn[..., ::-1], str(temporary))
+        if "panoptic_seg" in result:
+            name = f"{file.stem}_panoptic_seg.png"
+            result["panoptic_seg_path"] = str(preds / file.with_name(name))
+            with written_whole(result["panoptic_seg_path"]) as temporary:
+                mmcv.imwrite(result.pop("panoptic_seg")[..., ::-1], str(temporary))
+        write_json(preds / file, result)
+    tell_unread(unread, pictures, args.pictures)
+    print(f"pictures are in {vis}, detections in {preds}")
 
 
 def threshold_detections(

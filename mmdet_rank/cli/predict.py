@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import glob
 import io
-import os
 import statistics
 import warnings
 from collections.abc import Iterator
@@ -23,9 +21,14 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from tqdm import tqdm
 
-from mmdet_rank.annotations.pictures import SUFFIXES, list_files
 from mmdet_rank.cli import checkpoints
 from mmdet_rank.cli.errors import UserError, explained, refused_input
+from mmdet_rank.cli.pictures import (
+    find_pictures,
+    places_below,
+    refuse_overwriting,
+    tell_unread,
+)
 from mmdet_rank.evaluation.thresholds import ScoreThresholds, load_thresholds
 from mmdet_rank.files import load_json, write_json, written_whole
 
@@ -44,6 +47,9 @@ def predict(args: argparse.Namespace) -> None:
         UserError: The checkpoint, the pictures or the thresholds do not allow it.
     """
     pictures = find_pictures(args.pictures)
+    places = places_below(pictures)
+    out = Path(args.out)
+    refuse_overwriting(pictures, out, places)
     checkpoints.use_safe_loading(args.trust_checkpoint)
     path = find_checkpoint(Path(args.checkpoint))
     checkpoint = checkpoints.read_checkpoint(str(path), trust=args.trust_checkpoint)
@@ -59,19 +65,17 @@ def predict(args: argparse.Namespace) -> None:
     _apply_thresholds(args, path, model)
     visualizer = DetLocalVisualizer(name=f"predict {args.out}")
     visualizer.dataset_meta = model.dataset_meta
-    root = Path(os.path.commonpath([picture.parent for picture in pictures]))
-    out = Path(args.out)
     detections: list[dict] = []
     unread = []
     # Of boxes at the edge, which are drawn as far as there is a picture.
     warnings.filterwarnings("ignore", message=".*out of bounds", module="mmengine.visualization")
-    for number, picture in enumerate(tqdm(pictures, desc="detecting", unit="picture"), start=1):
+    shown = tqdm(pictures, desc="detecting", unit="picture")
+    for number, (picture, name) in enumerate(zip(shown, places, strict=True), start=1):
         pixels = mmcv.imread(str(picture))
         if pixels is None:
             unread.append(picture)
             continue
         sample = inference_detector(model, str(picture))
-        name = picture.relative_to(root)
         found = {"image_id": number, "file_name": name.as_posix()}
         detections += [found | entry for entry in _entries(sample, classes, ids)]
         visualizer.add_datasample(
@@ -79,41 +83,14 @@ def predict(args: argparse.Namespace) -> None:
         )
         with written_whole(out / name) as temporary:
             mmcv.imwrite(visualizer.get_image()[..., ::-1], str(temporary))
-    if len(unread) == len(pictures):
-        raise UserError(
-            f"Expected pictures in {args.pictures}, but none of {len(pictures)} files can be read, "
-            f"such as {unread[0]}; write them again"
-        )
-    write_json(out / "detections.json", detections)
-    for picture in unread:
-        print(f"Left out {picture}, which cannot be read")
+    if len(unread) < len(pictures):
+        write_json(out / "detections.json", detections)
+    tell_unread(unread, pictures, args.pictures)
     number = len(pictures) - len(unread)
     print(
         f"Found {len(detections)} objects in {number} pictures; they are drawn in {out}, and "
         "listed in detections.json there"
     )
-
-
-def find_pictures(name: str) -> list[Path]:
-    """List the picture, those of a folder and the folders in it, or those that a glob matches.
-
-    Raises:
-        UserError: There is none.
-    """
-    path = Path(name)
-    if path.is_dir():
-        found = list_files(path)
-    elif path.is_file():
-        found = [path]
-    else:
-        matched = (Path(each) for each in sorted(glob.glob(name, recursive=True)))
-        found = [each for each in matched if each.suffix.lower() in SUFFIXES]
-    if not found:
-        raise UserError(
-            f"Expected a picture, a folder of pictures or a pattern such as 'data/*.jpg', but "
-            f"{name} gives none ({', '.join(sorted(SUFFIXES))}; looked from {Path.cwd()})"
-        )
-    return [each.absolute() for each in found]
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -23,7 +23,7 @@ class FolderVisualizationHook(DetVisualizationHook):
 
     MMDetection writes all into one folder by their base names, so that pictures of one name in
     several folders overwrite each other. Folders are those below what the image folders of the test
-    data have in common.
+    data have in common; of pictures elsewhere the whole path.
     """
 
     def after_test_iter(
@@ -42,7 +42,7 @@ class FolderVisualizationHook(DetVisualizationHook):
         shown = Path(runner.work_dir, runner.timestamp, named).absolute()
         for sample in outputs:
             folder = Path(os.path.abspath(sample.img_path)).parent
-            below = folder.relative_to(root) if folder.is_relative_to(root) else Path()
+            below = folder.relative_to(root) if folder.is_relative_to(root) else _whole(folder)
             self.test_out_dir = str(shown / below)
             super().after_test_iter(runner, batch_idx, data_batch, [sample])
         self.test_out_dir = named
@@ -54,3 +54,8 @@ def _root(dataset: Any) -> Path:
         for leaf in leaves(dataset)
     ]
     return Path(os.path.commonpath(prefixes))
+
+
+def _whole(folder: Path) -> Path:
+    """A path that can be appended to another."""
+    return folder.relative_to(folder.anchor)

@@ -5,6 +5,7 @@ import re
 import sys
 import urllib.error
 
+import cv2
 import labelled_data
 import pytest
 import torch
@@ -107,6 +108,7 @@ def test_predictions_need_the_checkpoint_alone(trained, tmp_path, capsys):
     pictures = data / "JPEGImages"
     (pictures / "deep").mkdir()
     (pictures / "deep" / "a.jpg").write_bytes((pictures / "c.jpg").read_bytes())
+    cv2.imwrite(str(pictures / "a.png"), cv2.imread(str(pictures / "b.jpg")))
     (pictures / "broken.jpg").write_bytes(b"no picture")
     out = tmp_path / "out"
     assert main(["predict", str(folder), str(pictures), "--out", str(out)]) == 0
@@ -114,12 +116,20 @@ def test_predictions_need_the_checkpoint_alone(trained, tmp_path, capsys):
     found = json.loads((out / "detections.json").read_text())
     thresholds = json.loads((folder / "thresholds.json").read_text())
     assert found
-    assert {entry["file_name"] for entry in found} <= {*(f"{n}.jpg" for n in "abcde"), "deep/a.jpg"}
+    assert {entry["file_name"] for entry in found} <= {
+        *(f"{n}.jpg" for n in "abcde"),
+        "a.png",
+        "deep/a.jpg",
+    }
     for entry in found:
         assert entry["category"] == {1: "bar", 2: "ring"}[entry["category_id"]]
         assert entry["score"] >= thresholds["ring"]
-    for name in ("a.jpg", "deep/a.jpg"):
-        assert (out / name).is_file()
+    for name in ("a.jpg", "a.png", "deep/a.jpg"):
+        assert cv2.imread(str(out / name)).shape == cv2.imread(str(pictures / name)).shape
+    before = (pictures / "a.jpg").read_bytes()
+    assert main(["predict", str(folder), str(pictures), "--out", str(pictures)]) == 1
+    assert "would be overwritten" in capsys.readouterr().err
+    assert (pictures / "a.jpg").read_bytes() == before
     # One file, a pattern, and a checkpoint that was moved away from its thresholds.
     one = tmp_path / "one"
     pattern = str(pictures / "[a]*.jpg")

@@ -206,6 +206,39 @@ def test_pictures_of_a_camera(detector, tmp_path):
     assert [path.name for path in (tmp_path / "out" / "vis").iterdir()] == ["DSC1.PNG"]
 
 
+def test_pictures_of_one_name_are_drawn_one_by_one(detector, tmp_path, capsys):
+    images = sorted((detector / "data" / "images").iterdir())
+    pictures = tmp_path / "pictures"
+    names = ["left/1.png", "left/1.bmp", "right/1.png"]
+    for name, image in zip(names, images, strict=False):
+        (pictures / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(pictures / name), cv2.imread(str(image)))
+    (pictures / "left/broken.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    arguments = [pictures, detector / "tiny.py", detector / "weights.pth", "--device", "cpu"]
+    options = ["--out-dir", out, "--score-thr", "0"]
+    assert commands.demo_image([str(a) for a in [*arguments, *options]]) == 0
+    assert "Left out" in capsys.readouterr().out
+    drawn = {str(path.relative_to(out)) for path in out.rglob("*.*")}
+    texts = ["left/1.png.json", "left/1.bmp.json", "right/1.json"]
+    assert drawn == {*(f"vis/{name}" for name in names), *(f"preds/{text}" for text in texts)}
+    for name, text in zip(names, texts, strict=True):
+        found = json.loads((out / "preds" / text).read_text())
+        alone = tmp_path / "alone"
+        arguments[0] = pictures / name
+        options = ["--out-dir", alone, "--score-thr", "0"]
+        assert commands.demo_image([str(a) for a in [*arguments, *options]]) == 0
+        assert found == json.loads((alone / "preds" / "1.json").read_text())
+        assert found["scores"]
+        before, after = (cv2.imread(str(f / name)) for f in (pictures, out / "vis"))
+        assert (before != after).any()
+        assert (after == cv2.imread(str(alone / "vis" / Path(name).name))).all()
+    # What is drawn would take the place of a picture.
+    arguments[0] = out / "vis"
+    assert commands.demo_image([str(a) for a in [*arguments, "--out-dir", out]]) == 1
+    assert "would be overwritten" in capsys.readouterr().err
+
+
 def boxes_by_image(path):
     """Boxes and scores of a result file by image and category, best first."""
     found = {}
@@ -256,19 +289,17 @@ def test_shown_pictures_have_the_detections_drawn_in(detector):
         assert (right != left).any()
 
 
-def test_pictures_of_one_name_are_shown_in_the_folders_they_come_from(detector):
+def test_pictures_of_one_name_are_shown_in_the_folders_they_come_from(detector, tmp_path):
     images = detector / "data" / "images"
     truth = json.loads((detector / "data" / "annotations.json").read_text())
-    kept = truth["images"][:4]
-    for place, image in enumerate(kept):
+    for place, image in enumerate(truth["images"]):
         folder = ("left", "right")[place % 2]
-        named = detector / "data" / "cameras" / folder / f"{place // 2}.png"
+        # The last two lie elsewhere and are named by their whole paths.
+        above = detector / "data" / "cameras" if place < 4 else tmp_path
+        named = above / folder / f"{place // 2}.png"
         named.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(images / image["file_name"], named)
-        image["file_name"] = f"{folder}/{named.name}"
-    ids = {image["id"] for image in kept}
-    truth["images"] = kept
-    truth["annotations"] = [a for a in truth["annotations"] if a["image_id"] in ids]
+        image["file_name"] = f"{folder}/{named.name}" if place < 4 else str(named)
     file = detector / "data" / "cameras.json"
     file.write_text(json.dumps(truth))
     run(
@@ -280,5 +311,6 @@ def test_pictures_of_one_name_are_shown_in_the_folders_they_come_from(detector):
         f"test_evaluator.ann_file={file}",
     )
     (shown,) = (detector / "run").rglob("cameras")
-    found = [str(path.relative_to(shown)).split("_")[0] for path in sorted(shown.rglob("*.png"))]
-    assert found == ["left/0.png", "left/1.png", "right/0.png", "right/1.png"]
+    found = sorted(str(path.relative_to(shown)) for path in shown.rglob("*.png"))
+    elsewhere = [f"{tmp_path.relative_to('/')}/{folder}/2.png" for folder in ("left", "right")]
+    assert found == sorted(["left/0.png", "left/1.png", "right/0.png", "right/1.png", *elsewhere])

@@ -1,0 +1,103 @@
+"""The pictures that a user gives to be detected on, and where what is drawn on them goes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmdet_rank.annotations.pictures import SUFFIXES, list_files
+from mmdet_rank.cli.errors import UserError
+
+__all__ = ["find_pictures", "places_below", "refuse_overwriting", "tell_unread", "text_places"]
+
+
+def find_pictures(name: str) -> list[Path]:
+    """List the picture, those of a folder and the folders in it, or those that a glob matches.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = Path(name)
+    if path.is_dir():
+        found = list_files(path)
+    elif path.is_file():
+        found = [path]
+    else:
+        matched = (Path(each) for each in sorted(glob.glob(name, recursive=True)))
+        found = [each for each in matched if each.suffix.lower() in SUFFIXES]
+    if not found:
+        raise UserError(
+            f"Expected a picture, a folder of pictures or a pattern such as 'data/*.jpg', but "
+            f"{name} gives none ({', '.join(sorted(SUFFIXES))}; looked from {Path.cwd()})"
+        )
+    return [each.absolute() for each in found]
+
+
+def places_below(pictures: Sequence[Path]) -> list[Path]:
+    """The path of each picture below the folder that all have in common.
+
+    Example:
+        >>> [str(place) for place in places_below([Path("/x/a/1.png"), Path("/x/b/1.png")])]
+        ['a/1.png', 'b/1.png']
+    """
+    root = Path(os.path.commonpath([picture.parent for picture in pictures]))
+    return [picture.relative_to(root) for picture in pictures]
+
+
+def text_places(places: Sequence[Path]) -> list[Path]:
+    """Names of .json files for pictures, none twice where pictures differ by their suffix alone.
+
+    Example:
+        >>> [str(place) for place in text_places([Path("a.jpg"), Path("a.png"), Path("b.jpg")])]
+        ['a.jpg.json', 'a.png.json', 'b.json']
+    """
+    number = Counter(place.with_suffix(".json") for place in places)
+    return [
+        place.with_suffix(".json")
+        if number[place.with_suffix(".json")] == 1
+        else place.with_name(f"{place.name}.json")
+        for place in places
+    ]
+
+
+def refuse_overwriting(pictures: Sequence[Path], folder: Path, places: Sequence[Path]) -> None:
+    """Refuse a folder in which what is drawn would take the place of a user's picture.
+
+    Args:
+        pictures: What is drawn on.
+        folder: Where drawn pictures go.
+        places: Their paths in it.
+
+    Raises:
+        UserError: It would.
+    """
+    own = {picture.resolve() for picture in pictures}
+    for place in places:
+        if (folder / place).resolve() in own:
+            raise UserError(
+                f"Expected another folder for what is drawn than that of the pictures, but "
+                f"{folder / place} is one of them and would be overwritten; give another"
+            )
+
+
+def tell_unread(unread: Sequence[Path], pictures: Sequence[Path], name: str) -> None:
+    """Say which pictures cannot be read.
+
+    Args:
+        unread: Those.
+        pictures: All of them.
+        name: As the user gave them.
+
+    Raises:
+        UserError: None can be read.
+    """
+    if len(unread) == len(pictures):
+        raise UserError(
+            f"Expected pictures in {name}, but none of {len(pictures)} files can be read, such as "
+            f"{unread[0]}; write them again"
+        )
+    for picture in unread:
+        print(f"Left out {picture}, which cannot be read")
