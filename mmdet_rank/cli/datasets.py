@@ -20,7 +20,7 @@ from mmdet_rank.annotations import CocoAnnotations, check_coco, read_coco
 from mmdet_rank.annotations.image_files import check_image_files
 from mmdet_rank.cli.errors import UserError, refused_input
 from mmdet_rank.cli.evaluators import check_truth_of_each_set, evaluator_configs
-from mmdet_rank.datasets.checked_data import coco_type, dataset_use, leaves
+from mmdet_rank.datasets.checked_data import coco_type, dataset_use, is_remote, leaves
 from mmdet_rank.files import load_json
 
 NUM_NAMES = 10
@@ -66,7 +66,9 @@ def diagnose(cfg: Config, splits: list[str]) -> None:
     for split in splits:
         for where, dataset in dataset_configs(cfg, split):
             path = annotation_file(dataset)
-            if path.suffix == ".json" and coco_type(dataset) is None:
+            if is_remote(dataset) or coco_type(dataset) is not None:
+                continue
+            if path.suffix == ".json":
                 with refused_input(f"{where}.ann_file"):
                     check_coco(load_json(path), str(path))
 
@@ -146,7 +148,7 @@ def _tell(found: CocoAnnotations | None, told: set[str]) -> None:
 
 def _check_paths(where: str, dataset: dict) -> None:
     root, path = dataset.get("data_root") or "", annotation_file(dataset)
-    if "://" in str(root) or "://" in str(dataset["ann_file"]) or not dataset["ann_file"]:
+    if is_remote(dataset) or not dataset["ann_file"]:
         return
     if not path.exists():
         raise UserError(

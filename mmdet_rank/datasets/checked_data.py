@@ -23,7 +23,15 @@ from mmengine.dataset import Compose
 
 from mmdet_rank.annotations import CocoAnnotations, read_coco
 
-__all__ = ["CheckedCOCO", "EntryError", "coco_type", "dataset_use", "leaves", "with_checked_files"]
+__all__ = [
+    "CheckedCOCO",
+    "EntryError",
+    "coco_type",
+    "dataset_use",
+    "is_remote",
+    "leaves",
+    "with_checked_files",
+]
 
 
 class EntryError(ValueError):
@@ -121,7 +129,13 @@ def coco_type(dataset: dict) -> Any:
     if getattr(kind, "COCOAPI", None) is not COCO:
         return None
     path = Path(dataset.get("data_root") or "", dataset.get("ann_file") or "")
-    return kind if path.suffix == ".json" and "://" not in str(path) else None
+    return None if is_remote(dataset) or path.suffix != ".json" else kind
+
+
+def is_remote(dataset: dict) -> bool:
+    """Tell whether the annotation file of a data set's config lies on no disk of this machine."""
+    # Not asked of a Path, which makes one slash of two.
+    return any("://" in str(dataset.get(key) or "") for key in ("data_root", "ann_file"))
 
 
 def dataset_use(dataset: dict) -> tuple[str, tuple[str, ...]]:
