@@ -31,7 +31,7 @@ LOGITS = {
 }
 
 _DETECTORS = [
-    Preset("rs-atss", 1200, 21_400_000, "trained", "RS-ATSS, 1333x800, 4 images, 80 classes"),
+    Preset("rs-atss", 1200, 21_400_000, "trained", "RS-ATSS, 1333x800, 12 images, 80 classes"),
     Preset("rpn", 300, 1_070_000, "trained", "RPN"),
     Preset("r-cnn", 2000, 320_000, "trained", "R-CNN head, all proposals, 80 classes"),
     Preset("lvis", 1500, 4_800_000, "trained", "R-CNN head, 1203 classes"),
