@@ -113,7 +113,8 @@ def table(report):
     for row in report["results"]:
         ms = row["processor_ms"]
         rows.append([
-            f"{row['images']} images, N = {row['num_logits'] / 1e6:.2f} M, "
+            f"{row['images']} image{'s' * (row['images'] > 1)}, "
+            f"N = {row['num_logits'] / 1e6:.2f} M, "
             f"{100 * row['ignored']:.0f} % ignored",
             f"{ms['dense']:.0f}", f"{ms['places']:.0f}", f"{ms['dense'] / ms['places']:.2f}",
             "yes" if row["equal"] else "no",
