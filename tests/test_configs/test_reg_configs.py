@@ -71,6 +71,30 @@ def test_blood_cells_choice_by_choice(choice):
     assert (config.train_cfg.max_iters, config.train_dataloader.batch_size) == (1500, 16)
 
 
+@pytest.mark.parametrize("detector", ["atss", "retinanet"])
+def test_pretrained_backbone(detector):
+    pytest.importorskip("timm")
+    config = load_config(f"reg/reg-{detector}_lite0_fpn_bccd.py")
+    stock = load_config(f"lite/{detector}_lite0_fpn_bccd.py")
+    head, stock_head = config.model.pop("bbox_head"), stock.model.pop("bbox_head")
+    assert (head.pop("type"), head.pop("head")) == ("WithClassDistances", stock_head.pop("type"))
+    loss = head.pop("loss_cls")
+    assert loss == CHOICES[""] | dict(loss_weight=0.5)
+    assert stock_head.pop("loss_cls").type == "FocalLoss"
+    assert head == stock_head
+    assert config.pop("custom_hooks") == [dict(type="ClassCountsHook")]
+    assert config.to_dict() == stock.to_dict()
+    # And the model that they make, with the counts of the training set.
+    config = load_config(f"reg/reg-{detector}_lite0_fpn_bccd.py")
+    config.model.bbox_head.loss_cls.class_counts = [209, 2381, 214]
+    torch.manual_seed(0)
+    model = build_model(config)
+    losses = train_step(model, (2, 1), 3)
+    assert sum(losses["loss_cls"]) > 0
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
+
+
 @pytest.mark.parametrize(("seg", "kind"), [("", "detection"), ("-seg", "instance")])
 def test_model_trains(seg, kind):
     config = load_config(ROAD.format("reg-", seg, "n", kind))
