@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from mmdet_rank.cli.errors import UserError, refused_input
 from mmdet_rank.evaluation.average_precision import correlation_bounds
-from mmdet_rank.evaluation.coco import evaluate_coco
+from mmdet_rank.evaluation.coco import DEFAULT_MAX_DETS, evaluate_coco
+from mmdet_rank.evaluation.confusion import confusion_matrix
 from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, mean_defined
 from mmdet_rank.evaluation.panoptic import evaluate_panoptic
 from mmdet_rank.evaluation.report import (
@@ -48,6 +51,8 @@ def evaluate_files(args: argparse.Namespace) -> None:
         raise UserError("panoptic predictions have no scores, so --bounds has nothing to order")
     if args.dataset == "panoptic" and args.thresholds is not None:
         raise UserError("panoptic predictions have no scores, so --thresholds has nothing to write")
+    if args.confusion is not None:
+        check_confusion(args)
     with refused_input():
         if args.compare is not None:
             compare(args.compare, args.plots)
@@ -64,6 +69,8 @@ def evaluate_files(args: argparse.Namespace) -> None:
         if args.out is not None:
             write_json(args.out, report)
             _say_written([args.out])
+        if args.confusion is not None:
+            _say_written(save_confusion(args.confusion, report["confusion"], args.results[0].stem))
         if args.plots is not None:
             _say_written(save_plots(args.plots, report, evaluation, args.results[0].stem))
         for note in evaluation.notes if evaluation is not None else []:
@@ -81,6 +88,24 @@ def evaluate_files(args: argparse.Namespace) -> None:
                 "may be better still.",
                 file=sys.stderr,
             )
+
+
+def check_confusion(args: argparse.Namespace) -> None:
+    """Refuse a confusion matrix where there is none.
+
+    Raises:
+        UserError: Another argument does not go with ``--confusion``.
+    """
+    if args.compare is not None or len(args.results) > 1:
+        raise UserError(
+            "Expected one file of --results with --confusion, but got several; draw one detector "
+            "at a time"
+        )
+    if args.dataset != "coco" or args.iou_type == "keypoints" or args.quality != "iou":
+        raise UserError(
+            "Expected boxes or masks of COCO files and IoU with --confusion, but got --dataset "
+            f"{args.dataset} --iou-type {args.iou_type} --quality {args.quality}; leave it out"
+        )
 
 
 def compare(paths: list[Path], plots: Path | None) -> None:
@@ -147,7 +172,47 @@ def evaluate(args: argparse.Namespace, file: Path) -> tuple[dict, Evaluation | N
     report = evaluation.report()
     if args.bounds:
         report["correlation_bounds"] = bounds_report(evaluation)
+    if args.confusion is not None:
+        report["confusion"] = confusion_report(args, report, ground_truth, results)
     return report, evaluation
+
+
+def confusion_report(
+    args: argparse.Namespace, report: dict, ground_truth: dict, results: list[dict]
+) -> dict:
+    """Counts of objects by their class and that of their detection, at the best mean F1.
+
+    Returns:
+        ``threshold`` (None where there is no detection), ``classes`` by their names with the
+        background last, and ``counts``, a row for each class of objects.
+    """
+    threshold = report["F1_threshold"]
+    counts = confusion_matrix(
+        ground_truth,
+        results,
+        math.inf if threshold is None else threshold,
+        args.iou_type,
+        tau=F1_TAU,
+        max_dets=args.max_dets or DEFAULT_MAX_DETS[args.iou_type],
+    )
+    names = [category["name"] for category in ground_truth["categories"]]
+    return {
+        "threshold": threshold,
+        "classes": [*names, "background"],
+        "counts": counts.tolist(),
+    }
+
+
+def save_confusion(path: Path, confusion: dict, title: str) -> list[Path]:
+    """Draw the confusion matrix of a report; return the path in a list."""
+    from mmdet_rank.visualization.confusion_picture import draw_confusion
+    from mmdet_rank.visualization.lrp_plots import save_figures
+
+    heading = f"{title}: IoU {F1_TAU}"
+    if confusion["threshold"] is not None:
+        heading += f", confidence {confusion['threshold']:.3g}"
+    figure = draw_confusion(np.array(confusion["counts"]), confusion["classes"][:-1], heading)
+    return save_figures({path: figure})
 
 
 def save_plots(folder: Path, report: dict, evaluation: Evaluation | None, title: str) -> list[Path]:

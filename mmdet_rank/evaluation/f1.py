@@ -12,7 +12,7 @@ from .lrp import LRPCurve, MatchedDetections, lrp_curve, mean_defined
 from .steps import mean_steps
 from .thresholds import midway_threshold
 
-__all__ = ["BestF1", "F1Curve", "PrecisionRecallF1", "best_f1", "mean_f1_curve"]
+__all__ = ["BestF1", "F1Curve", "PrecisionRecallF1", "best_f1", "f1_curves", "mean_f1_curve"]
 
 
 _FIGURES = ("precision", "recall", "f1")
@@ -30,13 +30,13 @@ class PrecisionRecallF1(NamedTuple):
 
 
 class F1Curve(NamedTuple):
-    """Means over the categories when detections with score >= s are kept.
+    """Of a category, or means over all, when detections with score >= s are kept.
 
     Attributes:
-        thresholds: (S,) float64, the distinct scores of all categories, descending.
-        precision: (S,) mean over the categories of which something is kept.
-        recall: (S,) mean over all.
-        f1: (S,) mean over all.
+        thresholds: (S,) float64, the distinct scores of the category or of all, descending.
+        precision: (S,) of means over the categories of which something is kept.
+        recall: (S,) of means over all.
+        f1: (S,) of means over all.
     """
 
     thresholds: NDArray[np.float64]
@@ -58,6 +58,21 @@ class BestF1(NamedTuple):
     threshold: float
     mean: PrecisionRecallF1
     per_class: dict[str, PrecisionRecallF1]
+
+
+def f1_curves(matches: Mapping[str, MatchedDetections], *, tau: float = 0.5) -> dict[str, F1Curve]:
+    """Precision, recall and F1 of every category at every score that it has.
+
+    Arguments as in :func:`mean_f1_curve`.
+
+    >>> found = MatchedDetections(np.array([0.9, 0.4]), np.array([True, False]), np.ones(2), 2)
+    >>> f1_curves({"cat": found})["cat"].f1.round(3)
+    array([0.667, 0.5  ])
+    """
+    return {
+        name: F1Curve(curve.thresholds, 1 - curve.fp, 1 - curve.fn, _f1(curve))
+        for name, curve in _curves(matches, tau).items()
+    }
 
 
 def mean_f1_curve(matches: Mapping[str, MatchedDetections], *, tau: float = 0.5) -> F1Curve:

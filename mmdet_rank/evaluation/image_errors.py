@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as mask_utils
 
 from .lrp import lrp_error
 
-__all__ = ["ImageErrors", "image_errors"]
+__all__ = ["ImageErrors", "image_errors", "overlaps"]
 
 
 @dataclass
@@ -47,6 +48,7 @@ def image_errors(
     thresholds: Mapping[str, float],
     iou_type: str = "bbox",
     tau: float = 0.5,
+    max_dets: int | None = None,
 ) -> dict[Any, ImageErrors]:
     """Match the detections of each image as COCO does, class by class and greedily by score.
 
@@ -58,6 +60,8 @@ def image_errors(
             has none, no detection counts.
         iou_type: ``bbox`` or ``segm``; masks of ``ground_truth`` are then run lengths or polygons.
         tau: IoU from which on a detection is right.
+        max_dets: how many detections of an image and category count, those of the highest scores;
+            None for all.
 
     Returns:
         By image id, in the order of the file.
@@ -86,7 +90,8 @@ def image_errors(
         for category in names:
             key = image["id"], category
             if objects[key] or kept[key]:
-                _match(found, objects[key], kept[key], image, iou_type)
+                ordered = sorted(kept[key], key=lambda detection: -detection["score"])
+                _match(found, objects[key], ordered[:max_dets], image, iou_type)
     return errors
 
 
@@ -97,29 +102,29 @@ def _match(
     image: Mapping,
     iou_type: str,
 ) -> None:
-    """Add the errors of one class in one image."""
-    ordered = sorted(detections, key=lambda detection: -detection["score"])
+    """Add the errors of one class in one image, whose detections come in order of score."""
     crowds = np.array([bool(o.get("iscrowd")) for o in objects], dtype=bool)
     free = ~crowds
-    overlaps = _overlaps(ordered, objects, crowds, image, iou_type)
-    for row, detection in enumerate(ordered):
-        candidates = np.where(free, overlaps[row], -1.0) if objects else np.empty(0)
+    ious = overlaps(detections, objects, crowds, image, iou_type)
+    for row, detection in enumerate(detections):
+        candidates = np.where(free, ious[row], -1.0) if objects else np.empty(0)
         if candidates.size and candidates.max() >= errors.tau:
             best = int(candidates.argmax())
             free[best] = False
             errors.right.append((detection, float(candidates[best])))
-        elif not (crowds.any() and overlaps[row][crowds].max() >= errors.tau):
+        elif not (crowds.any() and ious[row][crowds].max() >= errors.tau):
             errors.false.append(detection)
     errors.missed.extend(o for o, missed in zip(objects, free, strict=True) if missed)
 
 
-def _overlaps(
-    detections: list[Mapping],
-    objects: list[Mapping],
-    crowds: np.ndarray,
+def overlaps(
+    detections: Sequence[Mapping],
+    objects: Sequence[Mapping],
+    crowds: NDArray[np.bool_],
     image: Mapping,
     iou_type: str,
-) -> np.ndarray:
+) -> NDArray[np.float64]:
+    """IoU of the detections (rows) and objects of one image; of crowds the share inside."""
     if not detections or not objects:
         return np.zeros((len(detections), len(objects)))
     if iou_type == "bbox":

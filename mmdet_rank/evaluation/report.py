@@ -205,7 +205,7 @@ def summary_table(report: dict) -> str:
         return format_table(["", *keys], rows)
     left_out = (
         *("tau", "F1_threshold", "over_tau", "quality", "importance", "correlation_bounds"),
-        *("threshold_rule", "per_class"),
+        *("confusion", "threshold_rule", "per_class"),
     )
     keys = [key for key in report if key not in left_out]
     return format_table(keys, [[percent(report[key]) for key in keys]])

@@ -11,9 +11,18 @@ from matplotlib.figure import Figure
 
 from mmdet_rank.evaluation.report import Evaluation
 
-__all__ = ["draw_pr_curves", "draw_s_lrp_curves", "highlighted", "plot_pr", "plot_s_lrp"]
+__all__ = [
+    "CLASS_COLORS",
+    "draw_pr_curves",
+    "draw_s_lrp_curves",
+    "highlighted",
+    "legend_below",
+    "plot_pr",
+    "plot_s_lrp",
+]
 
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+#: Of categories that stand out among the grey ones.
+CLASS_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 PANELS = {
     "loc": "localisation error",
     "fp": "false positive rate (1 - precision)",
@@ -51,7 +60,7 @@ def plot_s_lrp(
         if name not in names:
             axes.plot(curve.thresholds, values, color="0.85", lw=0.6, zorder=1, **steps)
             continue
-        color = _COLORS[list(names).index(name) % len(_COLORS)]
+        color = CLASS_COLORS[list(names).index(name) % len(CLASS_COLORS)]
         axes.plot(curve.thresholds, values, color=color, lw=1.4, label=name, zorder=2, **steps)
         if not np.isnan(optimal[name].threshold):
             point = optimal[name].threshold, getattr(optimal[name], quantity)
@@ -74,7 +83,7 @@ def plot_pr(axes: Axes, evaluation: Evaluation, names: Sequence[str]) -> None:
         if name not in names:
             axes.plot(recall, precision, color="0.85", lw=0.6, zorder=1)
             continue
-        color = _COLORS[list(names).index(name) % len(_COLORS)]
+        color = CLASS_COLORS[list(names).index(name) % len(CLASS_COLORS)]
         axes.plot(recall, precision, color=color, lw=1.4, label=name, zorder=2)
         if not np.isnan(optimal[name].threshold):
             point = 1 - optimal[name].fn, 1 - optimal[name].fp
@@ -101,7 +110,7 @@ def draw_s_lrp_curves(
     for axes, quantity in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         plot_s_lrp(axes, evaluation, names, quantity)
     figure.suptitle(f"{title}: " * bool(title) + "errors over the score threshold, x marks oLRP")
-    _legend(figure)
+    legend_below(figure)
     return figure
 
 
@@ -114,11 +123,12 @@ def draw_pr_curves(
     plot_pr(figure.subplots(), evaluation, names)
     tau = f"at tau {evaluation.tau:g}, x marks oLRP"
     figure.suptitle(f"{title}: " * bool(title) + f"precision and recall {tau}")
-    _legend(figure)
+    legend_below(figure)
     return figure
 
 
-def _legend(figure: Figure) -> None:
+def legend_below(figure: Figure) -> None:
+    """Put the legend of the first axes below all, unless it is empty."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)

@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdet_rank.evaluation.f1 import best_f1, mean_f1_curve
+from mmdet_rank.evaluation.f1 import F1Curve, best_f1, f1_curves, mean_f1_curve
 from mmdet_rank.evaluation.report import F1_TAU, Evaluation
 
 from .lrp_components import COLORS, LABELS
-from .lrp_curves import highlighted, plot_pr
+from .lrp_curves import CLASS_COLORS, highlighted, legend_below, plot_pr
 
-__all__ = ["draw_over_tau", "draw_pr_and_f1", "plot_f1"]
+__all__ = ["draw_f1", "draw_over_tau", "draw_pr_and_f1", "plot_f1"]
 
 
 def draw_pr_and_f1(evaluation: Evaluation, title: str = "") -> Figure:
@@ -40,13 +40,12 @@ def plot_f1(axes: Axes, evaluation: Evaluation) -> None:
     """Draw precision, recall and F1 over the confidence, means over the categories, at IoU 0.5."""
     matches = evaluation.matches_at(F1_TAU)
     curve, best = mean_f1_curve(matches, tau=F1_TAU), best_f1(matches, tau=F1_TAU)
-    # Scores descend; a threshold between two of them keeps what the higher one keeps.
-    for values, label, color in (
-        (curve.precision, "precision", COLORS["FP"]),
-        (curve.recall, "recall", COLORS["FN"]),
-        (curve.f1, "F1", "black"),
+    for quantity, label, color in (
+        ("precision", "precision", COLORS["FP"]),
+        ("recall", "recall", COLORS["FN"]),
+        ("f1", "F1", "black"),
     ):
-        axes.plot(curve.thresholds, values, color=color, label=label, drawstyle="steps-post")
+        _plot_steps(axes, curve, quantity, color=color, label=label)
     if not np.isnan(best.threshold):
         axes.axvline(best.threshold, color="0.5", lw=0.8, ls="--")
         axes.plot(best.threshold, best.mean.f1, "x", color="black", ms=8, mew=2.2)
@@ -59,6 +58,49 @@ def plot_f1(axes: Axes, evaluation: Evaluation) -> None:
     axes.set_ylim(-0.02, 1.02)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
+
+
+def draw_f1(evaluation: Evaluation, names: Sequence[str] | None = None, title: str = "") -> Figure:
+    """Draw precision, recall and F1 over the confidence, of every category and the means.
+
+    A dashed line marks the confidence of the best mean F1, a cross the mean there.
+
+    Args:
+        evaluation: the evaluated detector, with matches at IoU 0.5.
+        names: categories in colour, the others are grey; by default some from the best to the
+            worst.
+        title: heading, such as the name of the detector.
+    """
+    names = highlighted(evaluation) if names is None else names
+    matches = evaluation.matches_at(F1_TAU)
+    curves, mean = f1_curves(matches, tau=F1_TAU), mean_f1_curve(matches, tau=F1_TAU)
+    best = best_f1(matches, tau=F1_TAU)
+    figure = Figure(figsize=(13, 4.8), layout="constrained")
+    panels = zip(figure.subplots(1, 3), ("precision", "recall", "f1"), strict=True)
+    for axes, quantity in panels:
+        for name in [n for n in curves if n not in names] + list(names):
+            in_color = name in names
+            color = CLASS_COLORS[list(names).index(name) % len(CLASS_COLORS)] if in_color else "0.8"
+            label = name if in_color else None
+            _plot_steps(axes, curves[name], quantity, color=color, lw=1.0, label=label)
+        _plot_steps(axes, mean, quantity, color="black", lw=2.0, label="mean")
+        axes.set_xlabel("confidence from which detections are kept")
+        axes.set_ylabel("F1" if quantity == "f1" else quantity)
+        axes.set_ylim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+        if not np.isnan(best.threshold):
+            value = getattr(best.mean, quantity)
+            axes.axvline(best.threshold, color="0.5", lw=0.8, ls="--")
+            axes.plot(best.threshold, value, "x", color="black", ms=9, mew=2.4)
+            axes.set_title(f"{value:.3f} at {best.threshold:.3g}", fontsize=10)
+    figure.suptitle(f"{title}: " * bool(title) + "IoU 0.5, x marks the best mean F1")
+    legend_below(figure)
+    return figure
+
+
+def _plot_steps(axes: Axes, curve: F1Curve, quantity: str, **style: Any) -> None:
+    # Scores descend; a threshold between two of them keeps what the higher one keeps.
+    axes.plot(curve.thresholds, getattr(curve, quantity), drawstyle="steps-post", **style)
 
 
 def draw_over_tau(over_tau: Sequence[Mapping[str, Any]], title: str = "") -> Figure:

@@ -18,18 +18,25 @@ from .lrp_detectors import (
     draw_s_lrp_detectors,
     draw_thresholds,
 )
-from .lrp_over import draw_over_tau, draw_pr_and_f1
+from .lrp_over import draw_f1, draw_over_tau, draw_pr_and_f1
 from .lrp_overview import draw_overview, draw_panoptic_overview
 from .lrp_scatter import draw_fp_fn
 from .names import show_names
 
-__all__ = ["save_comparison", "save_detectors", "save_lrp_plots", "save_panoptic_plots"]
+__all__ = [
+    "save_comparison",
+    "save_detectors",
+    "save_figures",
+    "save_lrp_plots",
+    "save_panoptic_plots",
+]
 
 
 def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") -> list[Path]:
-    """Write ``overview``, ``s_lrp``, ``pr`` (with F1 beside) and ``components``; return the paths.
+    """Write ``overview``, ``s_lrp``, ``pr``, ``components`` and ``f1``; return the paths.
 
-    All are ``.png``. With several taus there is ``over_tau`` too.
+    All are ``.png``; ``f1``, and the means beside ``pr``, where IoU 0.5 was evaluated. With several
+    taus there is ``over_tau`` too.
     """
     report = evaluation.report()
     figures = {
@@ -40,6 +47,7 @@ def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") 
     }
     if "F1" in report:
         figures["pr"] = draw_pr_and_f1(evaluation, title)
+        figures["f1"] = draw_f1(evaluation, title=title)
     if "over_tau" in report:
         figures["over_tau"] = draw_over_tau(report["over_tau"], title)
     return _save(folder, figures)
@@ -91,12 +99,14 @@ def save_comparison(folder: str | Path, reports: Mapping[str, Mapping]) -> list[
     return _save(folder, {"comparison": draw_comparison(reports)})
 
 
-def _save(folder: str | Path, figures: Mapping[str, Figure]) -> list[Path]:
-    paths = []
-    for name, figure in figures.items():
-        path = Path(folder) / f"{name}.png"
+def save_figures(figures: Mapping[str | Path, Figure]) -> list[Path]:
+    """Write figures by their paths, each file whole; return the paths."""
+    for path, figure in figures.items():
         show_names(figure)
-        with written_whole(path) as temporary:
+        with written_whole(Path(path)) as temporary:
             figure.savefig(temporary, dpi=110)
-        paths.append(path)
-    return paths
+    return list(map(Path, figures))
+
+
+def _save(folder: str | Path, figures: Mapping[str, Figure]) -> list[Path]:
+    return save_figures({Path(folder) / f"{name}.png": each for name, each in figures.items()})

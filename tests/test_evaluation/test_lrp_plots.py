@@ -8,6 +8,7 @@ from mmdet_rank.evaluation.report import Evaluation
 from mmdet_rank.visualization.lrp_components import class_shares, draw_components, error_shares
 from mmdet_rank.visualization.lrp_curves import draw_pr_curves, draw_s_lrp_curves, highlighted
 from mmdet_rank.visualization.lrp_detectors import draw_s_lrp_detectors
+from mmdet_rank.visualization.lrp_over import draw_f1
 from mmdet_rank.visualization.lrp_overview import draw_panoptic_overview
 from mmdet_rank.visualization.lrp_plots import save_lrp_plots
 from mmdet_rank.visualization.lrp_scatter import draw_fp_fn
@@ -98,6 +99,33 @@ def test_pr_curve_passes_through_the_optimum():
     assert len(crosses) == 5
 
 
+def test_precision_recall_and_f1_over_the_confidence():
+    scores = np.array([0.9, 0.8, 0.6, 0.4])
+    matches = {
+        "a": MatchedDetections(scores, np.array([1, 0, 1, 1], dtype=bool), np.full(4, 0.7), 4),
+        "b": MatchedDetections(scores[1:2], np.array([True]), np.full(1, 0.9), 1),
+    }
+    evaluation = Evaluation(tau=0.5, matches={"all": matches})
+    panels = draw_f1(evaluation, ["a"]).axes
+    assert [axes.get_ylabel() for axes in panels] == ["precision", "recall", "F1"]
+    # By hand: of a 1/1, 1/2, 2/3, 3/4 are right, and 1, 1, 2, 3 of 4 are found.
+    of_a = [[1, 1 / 2, 2 / 3, 3 / 4], [1 / 4, 1 / 4, 1 / 2, 3 / 4], [2 / 5, 1 / 3, 4 / 7, 3 / 4]]
+    # Nothing of b is kept at 0.9: its precision is undefined there, and its recall and F1 are 0.
+    of_b = [[np.nan, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]]
+    for axes, a, b, defined in zip(panels, of_a, of_b, (np.nanmean, np.mean, np.mean), strict=True):
+        lines = {line.get_label(): line for line in axes.get_lines()}
+        np.testing.assert_allclose(lines["a"].get_xydata(), np.stack([scores, a], axis=1))
+        means = defined(np.array([a, b]), axis=0)
+        np.testing.assert_allclose(lines["mean"].get_xydata(), np.stack([scores, means], axis=1))
+        assert lines["mean"].get_drawstyle() == "steps-post"
+        (grey,) = [line for line in axes.get_lines() if line.get_color() == "0.8"]
+        np.testing.assert_allclose(grey.get_xydata(), [[0.8, 1.0]])
+        # The best mean F1 is at the last confidence, and its threshold 1 % below it.
+        (cross,) = [line for line in axes.get_lines() if line.get_marker() == "x"]
+        np.testing.assert_allclose(cross.get_xydata(), [[0.396, means[3]]])
+        assert axes.get_title() == f"{means[3]:.3f} at 0.396"
+
+
 @pytest.mark.parametrize("categories", [0, 1, 100])
 def test_any_number_of_categories(categories, tmp_path):
     paths = save_lrp_plots(tmp_path / "plots", draw_evaluation(categories))
@@ -106,8 +134,9 @@ def test_any_number_of_categories(categories, tmp_path):
         "s_lrp.png",
         "pr.png",
         "components.png",
+        "f1.png",
     ]
-    assert len(list((tmp_path / "plots").iterdir())) == 4
+    assert len(list((tmp_path / "plots").iterdir())) == 5
 
 
 def test_mean_curves_of_detectors():

@@ -64,8 +64,8 @@ def test_as_a_command(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "pictures"),
     [
-        ("synthetic", ["--iou-type", "segm"], ["components", "overview", "pr", "s_lrp"]),
-        ("keypoints", ["--iou-type", "keypoints"], ["components", "overview", "pr", "s_lrp"]),
+        ("synthetic", ["--iou-type", "segm"], ["components", "f1", "overview", "pr", "s_lrp"]),
+        ("keypoints", ["--iou-type", "keypoints"], ["components", "f1", "overview", "pr", "s_lrp"]),
         ("panoptic", ["--dataset", "panoptic"], ["components", "overview"]),
     ],
 )
@@ -155,6 +155,37 @@ def test_bounds_and_giou(main, tmp_path, capsys):
     assert (report["quality"], report["tau"]) == ("giou", 0.75)
     assert call(main, *files("synthetic"), *giou, "--bounds") == 1
     assert "Expected --quality iou with --bounds" in capsys.readouterr().err
+
+
+def test_confusion(main, tmp_path, capsys):
+    picture, out = tmp_path / "confusion.png", tmp_path / "report.json"
+    options = ["--quiet", "--confusion", picture]
+    assert call(main, *files("synthetic"), *options, "--out", out) == 0
+    summary = capsys.readouterr().out
+    report = json.loads(out.read_text())
+    confusion = report["confusion"]
+    assert confusion["classes"] == [*report["per_class"], "background"]
+    assert confusion["threshold"] == report["F1_threshold"]
+    for name, row in zip(report["per_class"], confusion["counts"], strict=False):
+        values = report["per_class"][name]
+        assert sum(row) == values["num_gt"]
+        right = row[confusion["classes"].index(name)]
+        assert right / values["num_gt"] == pytest.approx(values["recall"])
+    assert imread(picture)[..., :3].std() > 0.05
+    assert "confusion" not in summary
+    # Nothing else of the report changes.
+    assert call(main, *files("synthetic"), "--quiet", "--out", out) == 0
+    assert json.loads(out.read_text()) == {k: v for k, v in report.items() if k != "confusion"}
+    capsys.readouterr()
+    for arguments, message in (
+        ([*files("keypoints"), "--iou-type", "keypoints"], "Expected boxes or masks of COCO files"),
+        ([*files("panoptic"), "--dataset", "panoptic"], "Expected boxes or masks of COCO files"),
+        ([*files("synthetic"), "--quality", "giou"], "and IoU with --confusion, but got"),
+        ([*files("synthetic"), DATA / "synthetic" / "dt.json"], "Expected one file of --results"),
+        (["--compare", out, out], "Expected one file of --results with --confusion"),
+    ):
+        assert call(main, *arguments, *options) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_several_taus_and_importance(main, tmp_path, capsys):

@@ -3,6 +3,7 @@
 Examples:
     mmdet-rank eval --annotations instances_val2017.json --results dt.bbox.json \
         --iou-type bbox --out report.json --plots plots/
+    mmdet-rank eval --annotations gt.json --results dt.json --confusion confusion.png
     mmdet-rank eval --dataset panoptic --annotations panoptic_val2017.json \
         --results pred.json --out report.json
     mmdet-rank eval --compare faster-rcnn.json rs-rcnn.json
@@ -89,6 +90,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--thresholds", type=Path, metavar="FILE", help="where LRP-optimal thresholds go"
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="folder for pictures")
+    parser.add_argument(
+        "--confusion",
+        type=Path,
+        metavar="FILE.png",
+        help="picture of the confusion matrix at IoU 0.5 and the confidence of the best mean F1; "
+        "its counts go into --out",
+    )
     parser.add_argument(
         "--gt-folder", type=Path, help="PNG files of GT.json (default: its name without .json)"
     )
