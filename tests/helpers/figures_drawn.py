@@ -12,11 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmdet_rank.evaluation.coco import evaluate_coco
+from mmdet_rank.evaluation.confusion import confusion_matrix
 from mmdet_rank.evaluation.image_errors import ImageErrors
 from mmdet_rank.evaluation.lrp import MatchedDetections
 from mmdet_rank.evaluation.report import Evaluation
 from mmdet_rank.imbalance import Objects, measure_data
 from mmdet_rank.visualization import (
+    confusion_picture,
     error_pictures,
     imbalance_figures,
     lrp_components,
@@ -53,6 +55,7 @@ def draw_lrp() -> dict[str, Figure]:
         "s_lrp": lrp_curves.draw_s_lrp_curves(one, title="a detector"),
         "pr": lrp_curves.draw_pr_curves(one, [category]),
         "pr_and_f1": lrp_over.draw_pr_and_f1(one, "a detector"),
+        "f1": lrp_over.draw_f1(one, [category], "a detector"),
         "over_tau": lrp_over.draw_over_tau(reports["one"]["over_tau"], "a detector"),
         "components": lrp_components.draw_components(reports["one"], "a detector"),
         "comparison": lrp_components.draw_comparison(reports),
@@ -63,8 +66,16 @@ def draw_lrp() -> dict[str, Figure]:
         "thresholds": lrp_detectors.draw_thresholds(both),
         "interpolation": lrp_detectors.draw_interpolation(both, 1),
         "fp_fn": lrp_scatter.draw_fp_fn(reports),
+        "confusion": draw_confusion(truth, kept),
         "panoptic": lrp_overview.draw_panoptic_overview(panoptic_report(), "a segmentor"),
     }
+
+
+def draw_confusion(truth: dict, found: list[dict]) -> Figure:
+    """Of the classes of the small data."""
+    counts = confusion_matrix(truth, found, 0.2)
+    names = [category["name"] for category in truth["categories"]]
+    return confusion_picture.draw_confusion(counts, names, "a detector")
 
 
 def panoptic_report() -> dict:
