@@ -78,7 +78,7 @@ def _confused(found: ImageErrors, image: Mapping, iou_type: str) -> list[tuple[i
     """Pairs of a false detection and a missed object of another class, by their places."""
     crowds = np.zeros(len(found.missed), dtype=bool)
     ious = overlaps(found.false, found.missed, crowds, image, iou_type)
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for flat in np.argsort(-ious, axis=None, kind="stable"):
         row, column = divmod(int(flat), len(found.missed))
         if ious[row, column] < found.tau:
