@@ -6,12 +6,15 @@ another version differs.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.runner import CheckpointLoader, Runner
 
 NAME = "mmdet_rank"
 PREFIX = f"{NAME}::"
@@ -59,3 +62,28 @@ def resolve_configs() -> None:
 
     Config.fromfile = staticmethod(fromfile)
     Config._get_cfg_path = staticmethod(_get_cfg_path)
+
+
+def read_checkpoints_by(load: Callable[[str, Any], dict]) -> None:
+    """Have MMEngine read local checkpoints by a function, for the rest of this program.
+
+    Which function reads files of which origin is a setting of its CheckpointLoader; that there is
+    one already has to be overruled.
+
+    Args:
+        load: Takes the path and ``map_location``.
+    """
+    CheckpointLoader.register_scheme(prefixes="", loader=load, force=True)
+
+
+@contextlib.contextmanager
+def of_the_last_iteration(runner: Runner) -> Iterator[None]:
+    """Let a checkpoint that is saved inside be of the last iteration, and not of one more.
+
+    MMEngine saves by iterations while one is running, which it counts as done.
+    """
+    runner.train_loop._iter -= 1
+    try:
+        yield
+    finally:
+        runner.train_loop._iter += 1

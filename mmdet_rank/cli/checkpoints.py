@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
-import pickle
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.runner import CheckpointLoader
 from torch import nn
 
+from mmdet_rank._mmengine import read_checkpoints_by
+from mmdet_rank._torch import allowed_globals, is_of_old_format
 from mmdet_rank.cli.errors import UserError
 
 NUM_EXAMPLES = 5
@@ -32,8 +30,7 @@ def use_safe_loading(trust: bool) -> None:
     """Have MMEngine read local checkpoints by `read_checkpoint`, for the rest of this program.
 
     MMEngine either unpickles whatever a file holds, which runs code from the file, or (0.10.7
-    with torch 2.6 and later) cannot read its own checkpoints. Which function reads files of which
-    origin is a setting of its CheckpointLoader.
+    with torch 2.6 and later) cannot read its own checkpoints.
 
     Args:
         trust: Whether to unpickle files that hold more than weights.
@@ -42,7 +39,7 @@ def use_safe_loading(trust: bool) -> None:
     def load(filename: str, map_location: Any) -> dict:
         return read_checkpoint(filename, map_location, trust=trust)
 
-    CheckpointLoader.register_scheme(prefixes="", loader=load, force=True)
+    read_checkpoints_by(load)
 
 
 def read_checkpoint(filename: str, map_location: Any = "cpu", *, trust: bool = False) -> dict:
@@ -79,10 +76,10 @@ def _read(filename: str, map_location: Any, *, trust: bool) -> Any:
     if not path.is_file():
         raise UserError(f"Expected a checkpoint, but {filename} does not exist; check the path")
     try:
-        with _allowed(_harmless_types()):
+        with allowed_globals(_harmless_types()):
             return torch.load(path, map_location=map_location, weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError) as error:
-        old_format = isinstance(error, UnpicklingError) and _is_of_old_format(path)
+        old_format = isinstance(error, UnpicklingError) and is_of_old_format(path)
         if not (_is_whole(path) or old_format):
             raise UserError(
                 f"Expected a checkpoint, but {filename} is none, or not whole "
@@ -220,17 +217,6 @@ def _examples(what: str, names: list[str]) -> list[str]:
     return [f"  {len(names)} {what}: {', '.join(names[:NUM_EXAMPLES])}{more}"]
 
 
-@contextmanager
-def _allowed(types: list) -> Iterator[None]:
-    """Let files that are read hold these types; torch 2.4 can only do so for good."""
-    if hasattr(torch.serialization, "safe_globals"):
-        with torch.serialization.safe_globals(types):
-            yield
-    else:
-        torch.serialization.add_safe_globals(types)
-        yield
-
-
 def _harmless_types() -> list:
     """Types in MMEngine's checkpoints whose reading runs no code of the file's choice."""
     multiarray = getattr(np, "_core", None) or np.core
@@ -265,13 +251,6 @@ def _is_whole(path: Path) -> bool:
     The directory of an archive is its last part, so a file cut short does not have it.
     """
     return zipfile.is_zipfile(path)
-
-
-def _is_of_old_format(path: Path) -> bool:
-    """Tell whether a file begins as torch saved before 1.6, as published checkpoints do."""
-    magic = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from mmdet_rank._mmengine import of_the_last_iteration
 from mmdet_rank.cli.checkpoints import find_latest
 from mmdet_rank.cli.errors import UserError, explained, interruptible
 from mmdet_rank.datasets.checked_data import EntryError
@@ -79,11 +80,7 @@ def _save(runner: Runner) -> str:
     if get_world_size() > 1 or runner.iter == 0:
         return ""
     name = f"stopped_iter_{runner.iter}.pth"
-    # A checkpoint by iterations is meant to be of the one that is running, and this is of the last.
-    runner.train_loop._iter -= 1
-    try:
+    with of_the_last_iteration(runner):
         runner.save_checkpoint(runner.work_dir, name, by_epoch=False)
-    finally:
-        runner.train_loop._iter += 1
     path = Path(runner.work_dir, name)
     return f"\nWhat was trained is in {path}: add --resume {path} to go on from there"

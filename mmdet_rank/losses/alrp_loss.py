@@ -67,7 +67,8 @@ class aLRPLoss(RankingLoss):
             ignored: (I,) places of the ignored.
         """
         if loc_errors is None:
-            number = positives.numel() if targets is None else int((targets > 0).sum())
+            where = (targets > 0).nonzero() if targets is not None else positives
+            number = 0 if where is None else len(where)
             loc_errors = logits.new_zeros(number, dtype=torch.float32)
         cls, loc = average_lrp_loss(
             logits,
