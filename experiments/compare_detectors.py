@@ -50,11 +50,16 @@ def compare(argv: list[str] | None = None) -> None:
             f"Expected configs of different names, by which runs are kept and told apart, but got "
             f"{', '.join(map(str, configs))}; leave one out, or rename it"
         )
-    keep_settings(args.work_dir, {"epochs": args.epochs, "cfg_options": args.cfg_options})
+    settings = {"epochs": args.epochs, "cfg_options": args.cfg_options}
+    if args.iterations is not None:
+        settings["iterations"] = args.iterations
+    keep_settings(args.work_dir, settings)
     rows = {}
     for config in configs:
         rows[config.stem] = [
-            run_once(config, seed, args.epochs, Path(args.work_dir), args.cfg_options)
+            run_once(
+                config, seed, args.epochs, Path(args.work_dir), args.cfg_options, args.iterations
+            )
             for seed in args.seeds
         ]
         if args.out:
@@ -71,11 +76,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("configs", nargs="+", help="config files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument(
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
         "--epochs",
         type=int,
         help="budget, to which schedules are scaled; default: that of each config",
     )
+    size.add_argument("--iterations", type=int, help="budget by iterations in place of epochs")
     parser.add_argument("--work-dir", default="work_dirs/compare", help="folder of the runs")
     parser.add_argument("--out", help="JSON file for the figures of every run")
     parser.add_argument("--plot", help="PNG or SVG file for a picture of AP and oLRP")

@@ -6,7 +6,7 @@ one by one and at the same time; the last call puts them together.
 Examples:
     python experiments/run_grid.py --list
     python experiments/run_grid.py P.1 --seeds 0 1 2 --epochs 1 --out benchmarks/results/P.1.json
-    python experiments/run_grid.py 4.2 --data data/digits20 --cells OFB --seeds 0
+    python experiments/run_grid.py 4.2 --data data/digits20 --cells OFB --seeds 0 --iterations 125
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the tables and their cells")
     parser.add_argument("--cells", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, help="budget; default: that of the configs")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--epochs", type=int, help="budget; default: that of the configs")
+    size.add_argument("--iterations", type=int, help="budget by iterations in place of epochs")
     parser.add_argument(
         "--config",
         type=Path,
@@ -86,7 +88,11 @@ def run_grid(args: argparse.Namespace) -> None:
         )
     options = [*data_options(args.data), *args.cfg_options]
     settings = {"epochs": args.epochs, "cfg_options": options}
-    keep_settings(folder, settings | ({"config": args.config.name} if args.config else {}))
+    if args.iterations is not None:
+        settings["iterations"] = args.iterations
+    if args.config:
+        settings["config"] = args.config.name
+    keep_settings(folder, settings)
     cells = {}
     for name in names:
         cell = grid.cells[name]
@@ -98,6 +104,7 @@ def run_grid(args: argparse.Namespace) -> None:
                 args.epochs,
                 folder / file_name(name),
                 [*cell.options, *options],
+                args.iterations,
             )
             for seed in args.seeds
         ]
@@ -135,7 +142,9 @@ def describe() -> str:
 
 
 def table(grid: Grid, cells: dict[str, Sequence[dict]]) -> str:
-    """Means over the seeds in percent, with the standard deviation of several, as Markdown.
+    """Means over the seeds, with the standard deviation of several, as Markdown.
+
+    In percent, but for the rank correlation.
 
     A table of two dimensions has one block per figure; others have a row per cell.
 
@@ -172,7 +181,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _cell(runs: Sequence[dict] | None, figure: str) -> str:
     if not runs:
         return "-"
-    return spread([run["boxes"][figure] for run in runs], 100, 1)
+    factor, digits = (1, 2) if figure == "correlation" else (100, 1)
+    return spread([run["boxes"][figure] for run in runs], factor, digits)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,12 @@ NOTHING_FOUND = {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "oLRP": 1.0}
 
 
 def run_once(
-    config: Path, seed: int, epochs: int | None, work_dir: Path, options: Sequence[str]
+    config: Path,
+    seed: int,
+    epochs: int | None,
+    work_dir: Path,
+    options: Sequence[str],
+    iterations: int | None = None,
 ) -> dict:
     """Train and evaluate one config with one seed, or read what an earlier call left.
 
@@ -44,11 +49,13 @@ def run_once(
         epochs: Budget; None for that of the config.
         work_dir: Folder of all runs.
         options: Further ``--cfg-options``.
+        iterations: Budget in the place of epochs.
 
     Returns:
         For ``boxes``, ``masks`` or both, the figures of ``FIGURES`` in [0, 1] and the rank
         correlation of scores and IoUs over the true positives; the median seconds of an
-        iteration; and what they come from: ``seed``, ``commit``, ``torch``.
+        iteration; and what they come from: ``seed``, ``epochs`` or ``iterations`` where these are
+        not the config's own, ``commit``, ``torch``.
 
     Raises:
         UserError: The run failed, or was begun with another config.
@@ -59,7 +66,7 @@ def run_once(
     if result.is_file():
         print(f"Found {result}")
         return load_json(result)
-    options = [f"randomness.seed={seed}", *budget(config, epochs), *options]
+    options = [f"randomness.seed={seed}", *budget(config, epochs, iterations), *options]
     training, prefix = folder / "training", folder / "evaluation"
     command = [sys.executable, "-m", "mmdet_rank"]
     run_quietly(
@@ -79,42 +86,80 @@ def run_once(
         folder / "test.log",
     )
     figures = measure(prefix / config.name, training, prefix / "detections")
-    origin = {"seed": seed, "commit": commit_of(ROOT), "torch": torch.__version__}
+    size = {"epochs": epochs, "iterations": iterations}
+    origin = {
+        "seed": seed,
+        **{key: value for key, value in size.items() if value},
+        "commit": commit_of(ROOT),
+        "torch": torch.__version__,
+    }
     write_json(result, figures | origin)
     return load_json(result)
 
 
-def budget(config: Path, epochs: int | None) -> list[str]:
-    """Options that end a training, and its schedule, after so many epochs.
+def budget(config: Path, epochs: int | None, iterations: int | None = None) -> list[str]:
+    """Options that end a training, and its schedule, after so many epochs or iterations.
 
     Args:
-        config: A config that trains by epochs.
+        config: A config that trains by epochs; with ``iterations``, any.
         epochs: How many; None for no options.
+        iterations: How many in the place of epochs; a warm-up by iterations keeps its length.
 
     Raises:
-        UserError: The config trains by iterations.
+        UserError: The budget is not positive, or the config trains by iterations and not by
+            epochs.
     """
-    if epochs is None:
+    wanted = epochs if iterations is None else iterations
+    if wanted is None:
         return []
+    if wanted < 1:
+        raise UserError(f"Expected a budget of at least 1, but got {wanted}")
     cfg = Config.fromfile(config)
-    whole = cfg.train_cfg.get("max_epochs")
-    if whole is None:
+    if iterations is not None:
+        return _iterations(cfg, iterations)
+    if "max_epochs" not in cfg.train_cfg:
         raise UserError(
             f"Expected a config that trains by epochs for --epochs, but {config} trains by "
-            "iterations; set --cfg-options train_cfg.max_iters=... instead"
+            "iterations; give --iterations instead"
         )
-    options = [f"train_cfg.max_epochs={epochs}", f"train_cfg.val_interval={epochs}"]
+    return [
+        f"train_cfg.max_epochs={epochs}",
+        f"train_cfg.val_interval={epochs}",
+        *_scaled_schedule(cfg, epochs / cfg.train_cfg.max_epochs, by_epoch=True),
+    ]
+
+
+def _iterations(cfg: Config, iterations: int) -> list[str]:
+    by_epoch = "max_epochs" in cfg.train_cfg
+    whole = cfg.train_cfg.max_epochs if by_epoch else cfg.train_cfg.max_iters
+    return [
+        *("train_cfg._delete_=True", "train_cfg.type=IterBasedTrainLoop"),
+        # The run is tested afterwards.
+        *(f"train_cfg.max_iters={iterations}", f"train_cfg.val_begin={iterations + 1}"),
+        *("default_hooks.checkpoint.by_epoch=False", "log_processor.by_epoch=False"),
+        f"default_hooks.checkpoint.interval={iterations}",
+        *_scaled_schedule(cfg, iterations / whole, by_epoch=by_epoch, to_iterations=by_epoch),
+    ]
+
+
+def _scaled_schedule(
+    cfg: Config, factor: float, *, by_epoch: bool, to_iterations: bool = False
+) -> list[str]:
+    """Options for the schedulers that count as the training does; the others keep their length."""
+    options = []
     schedulers = cfg.get("param_scheduler") or []
     for index, scheduler in enumerate(schedulers if isinstance(schedulers, list) else [schedulers]):
-        if not scheduler.get("by_epoch", True):
+        if scheduler.get("by_epoch", True) != by_epoch:
             continue
+        name = f"param_scheduler.{index}"
+        if to_iterations:
+            options += [f"{name}.by_epoch=False", f"{name}.convert_to_iter_based=False"]
         for key in ("begin", "end", "T_max"):
             if scheduler.get(key):
-                scaled = max(1, round(scheduler[key] * epochs / whole))
-                options.append(f"param_scheduler.{index}.{key}={scaled}")
+                options.append(f"{name}.{key}={max(1, round(scheduler[key] * factor))}")
         if scheduler.get("milestones"):
-            scaled = [max(1, round(each * epochs / whole)) for each in scheduler["milestones"]]
-            options.append(f"param_scheduler.{index}.milestones={scaled}".replace(" ", ""))
+            scaled = [max(1, round(each * factor)) for each in scheduler["milestones"]]
+            options.append(f"{name}.milestones={scaled}".replace(" ", ""))
     return options
 
 

@@ -1,12 +1,13 @@
 """experiments/compare_detectors.py: one run end to end, and the table of several."""
 
+import argparse
 import json
 from pathlib import Path
 
 import compare_detectors as compare
 import pytest
 import runs
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from mmdet_rank.cli.errors import UserError
 from mmdet_rank.datasets.digits.build import build_digits
@@ -38,8 +39,8 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
                  "--plot", "figures.png"]  # fmt: skip
     assert compare.main(arguments) == 0
     (figures,) = json.loads(Path("figures.json").read_text())["tiny"]
-    assert set(figures) == {"boxes", "iteration", "seed", "commit", "torch"}
-    assert figures["seed"] == 5
+    assert set(figures) == {"boxes", "iteration", "seed", "epochs", "commit", "torch"}
+    assert (figures["seed"], figures["epochs"]) == (5, 1)
     assert figures["commit"] == runs.commit_of(ROOT)
     boxes = figures["boxes"]
     assert set(boxes) == {*runs.FIGURES, *F1_FIGURES, "correlation"}
@@ -176,5 +177,53 @@ def test_budget_scales_the_schedule(tmp_path):
         "param_scheduler.2.milestones=[4,6]",
     ]
     config.write_text("train_cfg = dict(type='IterBasedTrainLoop', max_iters=90)\n")
-    with pytest.raises(UserError, match="trains by iterations"):
+    with pytest.raises(UserError, match="give --iterations"):
         runs.budget(config, 6)
+    with pytest.raises(UserError, match="at least 1, but got 0"):
+        runs.budget(config, 0)
+
+
+def budgeted(text, tmp_path, iterations):
+    """Loop, checkpoints and schedulers of a config that its options change."""
+    file = tmp_path / "config.py"
+    file.write_text(text)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--options", nargs="+", action=DictAction)
+    cfg = Config.fromfile(file)
+    options = parser.parse_args(["--options", *runs.budget(file, None, iterations)]).options
+    cfg.merge_from_dict(options)
+    assert cfg.train_cfg == dict(
+        type="IterBasedTrainLoop", max_iters=iterations, val_begin=iterations + 1
+    )
+    assert cfg.default_hooks.checkpoint == dict(by_epoch=False, interval=iterations)
+    assert cfg.log_processor == dict(by_epoch=False)
+    return cfg.param_scheduler
+
+
+def test_budget_by_iterations(tmp_path):
+    # Of a config by epochs a warm-up by iterations keeps its length.
+    schedulers = budgeted(
+        "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=3, val_interval=1)\n"
+        "param_scheduler = [dict(by_epoch=False, end=50),"
+        " dict(end=3, T_max=3, by_epoch=True, convert_to_iter_based=True),"
+        " dict(milestones=[1, 2], end=3)]\n",
+        tmp_path,
+        120,
+    )
+    by_iterations = dict(by_epoch=False, convert_to_iter_based=False)
+    assert schedulers == [
+        dict(by_epoch=False, end=50),
+        dict(end=120, T_max=120, **by_iterations),
+        dict(milestones=[40, 80], end=120, **by_iterations),
+    ]
+    # Of a config by iterations all of it is scaled.
+    schedulers = budgeted(
+        "train_cfg = dict(max_iters=600, val_interval=30)\n"
+        "param_scheduler = [dict(by_epoch=False, end=50), dict(begin=50, end=600, by_epoch=False)]",
+        tmp_path,
+        120,
+    )
+    assert schedulers == [
+        dict(by_epoch=False, end=10),
+        dict(begin=10, end=120, by_epoch=False),
+    ]

@@ -68,8 +68,9 @@ def test_options_reach_the_criterion():
 def test_runs_of_cells_and_seeds(tmp_path, monkeypatch, capsys):
     calls = []
 
-    def run_once(config, seed, epochs, work_dir, options):
+    def run_once(config, seed, epochs, work_dir, options, iterations):
         assert config.is_file()
+        assert iterations is None
         calls.append((config.stem, seed, epochs, work_dir.relative_to(tmp_path), options))
         return {"boxes": dict.fromkeys(run_grid.FIGURES, 0.25) | {"correlation": 0.5}}
 
@@ -100,10 +101,27 @@ def test_runs_of_cells_and_seeds(tmp_path, monkeypatch, capsys):
     assert "another --work-dir" in capsys.readouterr().err
 
 
+def test_budget_by_iterations(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    def run_once(config, seed, epochs, work_dir, options, iterations):
+        calls.append((epochs, iterations))
+        return {"boxes": dict.fromkeys(run_grid.FIGURES, 0.25) | {"correlation": 0.5}}
+
+    monkeypatch.setattr(run_grid, "run_once", run_once)
+    arguments = ["4.2", "--seeds", "0", "--cells", "OFB", "--work-dir", str(tmp_path)]
+    assert run_grid.main([*arguments, "--iterations", "25"]) == 0
+    assert calls == [(None, 25)]
+    assert run_grid.main([*arguments, "--iterations", "30"]) == 1
+    assert "another --work-dir" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_grid.main([*arguments, "--iterations", "25", "--epochs", "1"])
+
+
 def test_tables():
     run = {"AP": 0.3, "AP50": 0.5, "AP75": 0.2, "oLRP": 0.7, "oLRP_Loc": 0.2, "oLRP_FP": 0.1,
            "oLRP_FN": 0.4, "correlation": None}  # fmt: skip
-    one, other = {"boxes": run}, {"boxes": run | {"AP": 0.4}}
+    one, other = {"boxes": run}, {"boxes": run | {"AP": 0.4, "correlation": 0.25}}
     text = run_grid.table(grids.GRIDS["8.1"], {"none x 1": [one], "none x value": [one, other]})
     lines = text.splitlines()
     assert lines[2:5] == [
@@ -114,6 +132,8 @@ def test_tables():
     assert lines[-1] == "| none | - | - |"
     lines = run_grid.table(grids.GRIDS["4.2"], {"OFB": [one]}).splitlines()
     assert lines[-1] == "| OFB | 30.0 | 50.0 | 20.0 | 70.0 | 20.0 | 10.0 | 40.0 | - |"
+    *_, line = run_grid.table(grids.GRIDS["4.2"], {"OFB": [other]}).splitlines()
+    assert line == "| OFB | 40.0 | 50.0 | 20.0 | 70.0 | 20.0 | 10.0 | 40.0 | 0.25 |"
 
 
 def test_list_and_mistakes(capsys):
