@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from mmdet_rank.datasets.digits.build import build_digits, plan_labels
 from mmdet_rank.datasets.digits.compose import MIN_VISIBLE, compose
 from mmdet_rank.datasets.digits.metainfo import METAINFO
+from mmdet_rank.datasets.digits.motion import MAX_SPEED, compose_clip
 from mmdet_rank.datasets.digits.options import DigitsOptions
 from mmdet_rank.datasets.digits.sources import load_photographs, load_scans
 
@@ -260,3 +261,67 @@ def test_mmdetection_loads_boxes_and_masks(folder):
     boxes = np.array([a["bbox"] for a in annotations])
     boxes[:, 2:] += boxes[:, :2]
     np.testing.assert_array_equal(truth.bboxes.tensor.numpy(), boxes)
+
+
+CLIPS = DigitsOptions(train=1, val=3, size=96, seed=3, frames=9)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    out = tmp_path_factory.mktemp("clips") / "digits"
+    report = build_digits(out, CLIPS, progress=False)
+    assert (report.counts["train"]["images"], report.counts["val"]["images"]) == (9, 27)
+    return out
+
+
+def test_frames_of_a_clip_are_numbered(clips):
+    content = json.loads((clips / "annotations" / "instances_val.json").read_text())
+    assert [video["id"] for video in content["videos"]] == [1, 2, 3]
+    assert [(i["video_id"], i["frame_id"]) for i in content["images"]] == [
+        (video, frame) for video in (1, 2, 3) for frame in range(9)
+    ]
+    assert [image["id"] for image in content["images"]] == list(range(1, 28))
+
+
+def test_digits_of_a_clip_keep_what_they_are_and_move_a_little(clips):
+    coco = load(clips, "val")
+    tracks = {}
+    for annotation in coco.anns.values():
+        image = coco.imgs[annotation["image_id"]]
+        track = tracks.setdefault((image["video_id"], annotation["instance_id"]), {})
+        track[image["frame_id"]] = annotation
+    assert len(tracks) >= 6
+    moved = []
+    for track in tracks.values():
+        assert len({(a["category_id"], a["scan"]) for a in track.values()}) == 1
+        for frame in sorted(track)[1:]:
+            if frame - 1 in track:
+                before, now = (np.array(track[f]["bbox"]) for f in (frame - 1, frame))
+                # Where another digit covers one, its box changes by more.
+                if (before[2:] == now[2:]).all():
+                    moved.append(np.abs(before[:2] - now[:2]).max())
+    assert max(moved) <= np.ceil(MAX_SPEED * 96)
+    assert np.mean(moved) > 0.3
+
+
+def test_hidden_digits_are_no_objects_of_their_frame():
+    rng = np.random.default_rng(0)
+    photographs, scans = load_photographs("val"), load_scans("val")
+    labels = np.arange(40) % 10
+    ((_, seen),) = compose_clip(photographs, scans, labels, 96, 1, rng)
+    assert 0 < len(seen) < 40
+    assert all(instance.mask.any() for instance in seen)
+    # The last one pasted is whole.
+    assert seen[-1].track == 39
+
+
+def test_a_set_of_stills_that_is_older_than_clips_is_found(tmp_path):
+    options = DigitsOptions(train=2, val=1, size=64)
+    build_digits(tmp_path / "digits", options, progress=False)
+    file = tmp_path / "digits" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["options"]["frames"]
+    file.write_text(json.dumps(manifest))
+    assert not build_digits(tmp_path / "digits", options, progress=False).made
+    with pytest.raises(FileExistsError, match="--frames 1 is there, --frames 2 is asked for"):
+        build_digits(tmp_path / "digits", DigitsOptions(train=2, val=1, size=64, frames=2))

@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("size", int, "height and width of the images in pixels"),
         ("seed", int, "seed of everything that is drawn"),
         ("imbalance", float, "how many times commoner the commonest class is than the rarest"),
+        (
+            "frames",
+            int,
+            "of more than 1, every image becomes a clip of so many, with moving digits",
+        ),
     ):
         parser.add_argument(
             f"--{name}",
@@ -51,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
             size=args.size,
             seed=args.seed,
             imbalance=args.imbalance,
+            frames=args.frames,
         )
         report = build_digits(args.out, options, overwrite=args.overwrite)
     print(_summary(report, time.perf_counter() - started))

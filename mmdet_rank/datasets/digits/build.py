@@ -25,6 +25,7 @@ from mmdet_rank.datasets.digits.manifest import (
     write_manifest,
 )
 from mmdet_rank.datasets.digits.metainfo import CLASSES
+from mmdet_rank.datasets.digits.motion import compose_clip
 from mmdet_rank.datasets.digits.options import DigitsOptions
 from mmdet_rank.datasets.digits.sources import SPLITS, load_photographs, load_scans
 
@@ -40,7 +41,8 @@ class DigitsReport:
     Attributes:
         folder: Where the data set lies.
         made: Whether it was made now; False when it was there already.
-        counts: ``{split: {'images': int, 'digits': int, 'per_class': {name: int}}}``.
+        counts: ``{split: {'images': int, 'digits': int, 'per_class': {name: int}}}``; of clips,
+            images are frames, and a digit counts in every frame that shows it.
     """
 
     folder: Path
@@ -141,24 +143,32 @@ def _build_split(folder: Path, split: str, options: DigitsOptions, bar: tqdm) ->
     images: list[dict] = []
     annotations: list[dict] = []
     (folder / split).mkdir()
-    for image_id, (labels, stream) in enumerate(
+    clip = options.frames > 1
+    for number, (labels, stream) in enumerate(
         zip(plan, streams[1].spawn(num_images), strict=True), start=1
     ):
         rng = np.random.default_rng(stream)
-        picture, instances = compose(photographs, scans, labels, options.size, rng)
-        file_name = f"{image_id:06d}.jpg"
-        _write_jpeg(folder / split / file_name, picture)
-        images.append(coco.image_record(image_id, file_name, options.size))
-        for instance in instances:
-            annotations.append(coco.annotation_record(len(annotations) + 1, image_id, instance))
+        if clip:
+            pictures = compose_clip(photographs, scans, labels, options.size, options.frames, rng)
+        else:
+            pictures = [compose(photographs, scans, labels, options.size, rng)]
+        for frame, (picture, instances) in enumerate(pictures):
+            image_id = len(images) + 1
+            file_name = f"{image_id:06d}.jpg"
+            _write_jpeg(folder / split / file_name, picture)
+            place = (number, frame) if clip else None
+            images.append(coco.image_record(image_id, file_name, options.size, place))
+            for instance in instances:
+                annotations.append(coco.annotation_record(len(annotations) + 1, image_id, instance))
         bar.update()
     info = {
         "description": f"Handwritten digits in photographs, {split}",
         "version": str(RECIPE_VERSION),
     }
+    videos = [{"id": number + 1, "name": f"{number + 1:06d}"} for number in range(num_images)]
     _write_json(
         folder / "annotations" / f"instances_{split}.json",
-        coco.document(info, images, annotations),
+        coco.document(info, images, annotations) | ({"videos": videos} if clip else {}),
     )
     if split == "val":
         _write_json(

@@ -31,11 +31,13 @@ class Instance:
         label: The digit, 0 to 9.
         scan: Index of its scan in scikit-learn's file.
         mask: (H, W) bool, its visible strokes.
+        track: Number of the digit in its clip, the same in all frames; None in a still image.
     """
 
     label: int
     scan: int
     mask: np.ndarray
+    track: int | None = None
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -66,7 +68,7 @@ def compose(
         The (size, size, 3) uint8 RGB image, and its instances. A digit for which no place is found
         that leaves enough of the others visible is left out, of the image and of the instances.
     """
-    canvas = _crop(photographs, size, rng).astype(np.float32)
+    canvas = crop_photograph(photographs, size, rng).astype(np.float32)
     instances: list[Instance] = []
     full_areas: list[int] = []
     for label in labels:
@@ -76,20 +78,51 @@ def compose(
             continue
         opacity, (x, y) = placed
         height, width = opacity.shape
-        window = (slice(y, y + height), slice(x, x + width))
-        mask = np.zeros((size, size), dtype=bool)
-        mask[window] = opacity > 0.5
-        for earlier in instances:
-            earlier.mask &= ~mask
-        colour = _legible_colour(canvas[window].reshape(-1, 3).mean(axis=0), rng)
-        alpha = opacity[..., None]
-        canvas[window] = alpha * colour + (1 - alpha) * canvas[window]
+        behind = canvas[y : y + height, x : x + width].reshape(-1, 3).mean(axis=0)
+        mask = paste(canvas, opacity, (x, y), legible_colour(behind, rng), instances)
         instances.append(Instance(int(label), int(scans.indices[chosen]), mask))
         full_areas.append(int(mask.sum()))
-    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), instances
+    return as_picture(canvas), instances
 
 
-def _crop(photographs: list[np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray:
+def paste(
+    canvas: np.ndarray,
+    opacity: np.ndarray,
+    place: tuple[int, int],
+    colour: np.ndarray,
+    earlier: list[Instance],
+) -> np.ndarray:
+    """Paste a digit on a canvas, over those that are there.
+
+    Args:
+        canvas: (H, W, 3) float32 RGB, changed in place.
+        opacity: (h, w) of the digit, in [0, 1].
+        place: x and y of its upper left corner, so that it lies inside.
+        colour: (3,) RGB.
+        earlier: The digits that are there; what is covered of their masks is taken off.
+
+    Returns:
+        The (H, W) bool mask of its strokes.
+    """
+    x, y = place
+    window = (slice(y, y + opacity.shape[0]), slice(x, x + opacity.shape[1]))
+    mask = np.zeros(canvas.shape[:2], dtype=bool)
+    mask[window] = opacity > 0.5
+    for instance in earlier:
+        instance.mask &= ~mask
+    alpha = opacity[..., None]
+    canvas[window] = alpha * colour + (1 - alpha) * canvas[window]
+    return mask
+
+
+def as_picture(canvas: np.ndarray) -> np.ndarray:
+    """Round a canvas to uint8."""
+    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+
+
+def crop_photograph(
+    photographs: list[np.ndarray], size: int, rng: np.random.Generator
+) -> np.ndarray:
     """Resize a random square of a random photograph to ``size``; mirror every second one."""
     photograph = photographs[int(rng.integers(len(photographs)))]
     height, width = photograph.shape[:2]
@@ -116,7 +149,7 @@ def _place(
     for attempt in range(MAX_TRIES):
         ceiling = high - (high - low) * attempt / MAX_TRIES
         side = size * np.exp(rng.uniform(low, ceiling))
-        opacity = _enlarge(scan, side, np.exp(rng.uniform(*np.log(DIGIT_ASPECT))))
+        opacity = enlarge_scan(scan, side, np.exp(rng.uniform(*np.log(DIGIT_ASPECT))))
         height, width = opacity.shape
         x = int(rng.integers(size - width, endpoint=True))
         y = int(rng.integers(size - height, endpoint=True))
@@ -130,7 +163,7 @@ def _place(
     return None
 
 
-def _enlarge(scan: np.ndarray, side: float, aspect: float) -> np.ndarray:
+def enlarge_scan(scan: np.ndarray, side: float, aspect: float) -> np.ndarray:
     """Enlarge an (8, 8) scan to ``side`` pixels of height and cut the empty border off.
 
     Returns:
@@ -147,7 +180,7 @@ def _enlarge(scan: np.ndarray, side: float, aspect: float) -> np.ndarray:
     return opacity[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _legible_colour(background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def legible_colour(background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a colour that can be told from the mean colour behind the digit."""
     drawn = rng.uniform(0, 255, size=(32, 3))
     contrast = np.linalg.norm(drawn - background, axis=1)

@@ -49,8 +49,10 @@ def read_manifest(folder: Path) -> dict | None:
 def differences(manifest: dict, options: DigitsOptions) -> list[str]:
     """Changes that are needed for the data set of ``manifest`` to be that of ``options``."""
     found = []
+    # Options that are younger than a manifest were at their defaults.
+    options_there = asdict(DigitsOptions()) | manifest["options"]
     for name, wanted in asdict(options).items():
-        there = manifest["options"].get(name)
+        there = options_there[name]
         if there != wanted:
             found.append(f"--{name} {there} is there, --{name} {wanted} is asked for")
     if manifest["recipe_version"] != RECIPE_VERSION:

@@ -24,6 +24,8 @@ class DigitsOptions:
         seed: Seed of everything that is drawn, at least 0.
         imbalance: Frequency of the commonest class ("zero") divided by that of the rarest ("nine"),
             at least 1; the classes between fall geometrically, in both splits.
+        frames: Number of frames; of more than 1, every image becomes a clip in which its digits
+            move.
 
     Raises:
         TypeError: If an option is no number of the kind that is expected.
@@ -40,6 +42,7 @@ class DigitsOptions:
     size: int = 192
     seed: int = 0
     imbalance: float = 1.0
+    frames: int = 1
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -47,6 +50,7 @@ class DigitsOptions:
             ("val", 1, None),
             ("size", MIN_SIZE, MAX_SIZE),
             ("seed", 0, None),
+            ("frames", 1, None),
         ):
             _check_integer(name, getattr(self, name), low, high)
         if isinstance(self.imbalance, bool) or not isinstance(self.imbalance, Real):
