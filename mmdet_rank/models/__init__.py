@@ -2,7 +2,15 @@
 
 import mmdet_rank._stack  # noqa: F401
 
-from . import backbones, dense_heads, necks, roi_heads, task_modules
+from . import backbones, dense_heads, necks, roi_heads, task_modules, trackers
 from .class_distances import WithClassDistances
 
-__all__ = ["WithClassDistances", "backbones", "dense_heads", "necks", "roi_heads", "task_modules"]
+__all__ = [
+    "WithClassDistances",
+    "backbones",
+    "dense_heads",
+    "necks",
+    "roi_heads",
+    "task_modules",
+    "trackers",
+]
