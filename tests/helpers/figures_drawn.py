@@ -58,7 +58,9 @@ def draw_lrp() -> dict[str, Figure]:
         "f1": lrp_over.draw_f1(one, [category], "a detector"),
         "over_tau": lrp_over.draw_over_tau(reports["one"]["over_tau"], "a detector"),
         "components": lrp_components.draw_components(reports["one"], "a detector"),
-        "comparison": lrp_components.draw_comparison(reports),
+        "comparison": lrp_components.draw_comparison(
+            reports | {"nothing": {"tau": 0.5, "per_class": {}}}
+        ),
         "s_lrp_detectors": lrp_detectors.draw_s_lrp_detectors(both),
         "s_lrp_detectors_category": lrp_detectors.draw_s_lrp_detectors(both, category),
         "pr_detectors": lrp_detectors.draw_pr_detectors(both),

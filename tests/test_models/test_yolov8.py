@@ -48,6 +48,20 @@ def test_number_of_parameters(size):
         assert sum(p.numel() for part in parts for p in part.parameters()) == expected
 
 
+def test_the_backbone_is_that_of_size_l_by_default():
+    with torch.device("meta"):
+        ours = MODELS.build(dict(type="YOLOv8CSPDarknet"))
+        depth, width, last = SIZES["l"][:3]
+        large = MODELS.build(
+            dict(type="YOLOv8CSPDarknet", deepen_factor=depth, widen_factor=width,
+                 last_stage_out_channels=last)
+        )  # fmt: skip
+    shapes = [{name: p.shape for name, p in model.state_dict().items()} for model in (ours, large)]
+    if last != 1024:  # the class's own default, of n and s
+        shapes = [{n: s for n, s in of.items() if not n.startswith("stage4")} for of in shapes]
+    assert shapes[0] == shapes[1]
+
+
 def test_values():
     # Values of the implementation that agreed with an independent one to the last digit.
     model = fill_by_rule(build_detector())

@@ -64,6 +64,21 @@ def test_sound_data_has_no_word(tiny, warnings):
     assert warnings == []
 
 
+def test_a_file_that_is_only_measured_by_is_told_of_too(tiny, warnings):
+    cfg, data, _ = tiny
+    truth = json.loads((data / "annotations.json").read_text())
+    truth["annotations"][0].pop("iscrowd")
+    file = data / "measured_by.json"
+    file.write_text(json.dumps(truth))
+    cfg.test_evaluator.ann_file = str(file)
+    datasets.check_files(cfg, ["train"])
+    assert warnings == []
+    datasets.check_files(cfg, ["test"])
+    # Another one says that images are loaded by another file.
+    (text,) = (text for text in warnings if text.startswith(str(file)))
+    assert "iscrowd" in text
+
+
 def test_objects_left_out_are_told_once(tiny, warnings):
     cfg, data, change = tiny
     change(lambda content: content["annotations"][0].update(area=0))
