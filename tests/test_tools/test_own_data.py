@@ -150,6 +150,7 @@ def test_predictions_need_the_checkpoint_alone(trained, tmp_path, capsys):
         (["train", "{data}/nothing"], "does not exist"),
         (["train", "{data}", "--launcher", "pytorch"], "Expected --launcher with a config"),
         (["train", "{data}", "--resume"], "leave --resume out"),
+        (["train", "{data}", "--max-iters", "0"], "Expected --max-iters of 1 or more"),
         (["train", "a.py", "--max-iters", "3"], "Expected --max-iters with a data set"),
         (["predict", "{data}", "{data}", "--out", "{out}"], "train first"),
         (["predict", "{out}/x.pth", "{data}/none*", "--out", "{out}"], "gives none"),

@@ -48,6 +48,10 @@ def train_on_data(args: argparse.Namespace) -> None:
             f"Expected --resume alone with data, but got {args.resume}; the training goes on from "
             "its last checkpoint"
         )
+    if args.max_iters is not None and args.max_iters < 1:
+        raise UserError(
+            f"Expected --max-iters of 1 or more, but got {args.max_iters}; leave it out"
+        )
     name = f"{detector.name}_{Path(args.config).stem}"
     folder = Path(args.work_dir or Path("work_dirs", name))
     folder = folder.absolute()

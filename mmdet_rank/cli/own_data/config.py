@@ -134,7 +134,9 @@ def make_config(
     optim["optimizer"]["lr"] = plan.learning_rate
     warmup, cosine = (dict(part) for part in schedule.param_scheduler)
     warmup["end"] = cosine["begin"] = plan.warmup
-    cosine.update(end=plan.iterations, T_max=max(plan.iterations - plan.warmup, 1))
+    cosine.update(end=plan.iterations, T_max=plan.iterations - plan.warmup)
+    # Two steps are over before the learning rate has risen.
+    falls = [cosine] if plan.iterations > plan.warmup else []
     best = f"coco/{'segm' if detector.masks else 'bbox'}_oLRP"
     runtime = read_config("_base_/lite/runtime.py")
     default_hooks = deepcopy(runtime.default_hooks.to_dict())
@@ -179,7 +181,7 @@ def make_config(
         "val_cfg": {"type": "ValLoop"},
         "test_cfg": {"type": "TestLoop"},
         "optim_wrapper": optim,
-        "param_scheduler": [warmup, cosine],
+        "param_scheduler": [warmup, *falls],
         "auto_scale_lr": {"enable": False, "base_batch_size": plan.batch_size},
         "default_hooks": default_hooks,
         "custom_hooks": hooks,
