@@ -60,6 +60,16 @@ def build_dense(name, loss, num_classes=4, **options):
     return head.train()
 
 
+def build_wrapped(name, loss):
+    config = dict(feat_channels=8, in_channels=8) | DENSE[name]
+    if name == "YOLOv8Head":
+        config.pop("feat_channels")
+        config["in_channels"] = [8, 8, 8]
+    return MODELS.build(
+        config | dict(type="WithClassDistances", head=name, num_classes=4, loss_cls=loss)
+    ).train()
+
+
 def dense_losses(name, loss, num_objects=(2, 1), **options):
     """The losses of a one-stage head, and the parameters that they come from."""
     torch.manual_seed(0)

@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from reg_heads import (
     DENSE,
     build_dense,
+    build_wrapped,
     dense_losses,
     rcnn_losses,
     semantic_losses,
@@ -162,16 +163,6 @@ def test_distances_belong_to_the_logits(name, calls):
         torch.testing.assert_close(distances.clamp(max=200), pred.detach())
         compared += len(pred)
     assert compared == 2 * sum(len(level) for level in priors)
-
-
-def build_wrapped(name, loss):
-    config = dict(feat_channels=8, in_channels=8) | DENSE[name]
-    if name == "YOLOv8Head":
-        config.pop("feat_channels")
-        config["in_channels"] = [8, 8, 8]
-    return MODELS.build(
-        config | dict(type="WithClassDistances", head=name, num_classes=4, loss_cls=loss)
-    ).train()
 
 
 def test_distances_change_the_loss_and_end_with_it():
