@@ -62,7 +62,8 @@ def _foreground(report: Mapping[str, Any]) -> Finding:
     most = max(found, key=lambda name: found[name]["objects"])
     least = min(found, key=lambda name: found[name]["objects"])
     without = classes["without_objects"]
-    missing = f" {len(without)} classes have no object at all: {_listed(without)}." * bool(without)
+    have = "class has" if len(without) == 1 else "classes have"
+    missing = f" {len(without)} {have} no object at all: {_listed(without)}." * bool(without)
     if len(found) < 2:
         return Finding(kind, "balance", f"There is one class with objects, `{most}`.{missing}")
     ratio = classes["imbalance_ratio"]

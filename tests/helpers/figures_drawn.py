@@ -113,8 +113,8 @@ def draw_many_classes() -> dict[str, Figure]:
     }
 
 
-def draw_imbalance() -> dict[str, Figure]:
-    """Of a data set, and of a detector on it."""
+def data_set_report() -> dict:
+    """Of five images, two without objects, and three classes, one without objects."""
     sizes = [(100, 50), (200, 100), (100, 100), (100, 100), (80, 80)]
     boxes = [(0, 5, [40, 10, 20, 30]), (0, 5, [45, 20, 10, 10]), (0, 9, [0, 0, 50, 10]),
              (1, 5, [90, 40, 20, 20]), (2, 5, [10, 10, 80, 80])]  # fmt: skip
@@ -126,7 +126,12 @@ def draw_imbalance() -> dict[str, Figure]:
             {"image_id": i, "category_id": number, "bbox": box} for i, number, box in boxes
         ],
     }
-    report = measure_data(Objects.from_coco(dataset), batch_size=2, oversample_thr=0.8)
+    return measure_data(Objects.from_coco(dataset), batch_size=2, oversample_thr=0.8)
+
+
+def draw_imbalance() -> dict[str, Figure]:
+    """Of a data set, and of a detector on it."""
+    report = data_set_report()
     many = {
         f"class {i}": {"objects": 3 * i, "in_batch": i / 50, "in_batch_balanced": (i + 5) / 60}
         for i in range(45)

@@ -119,7 +119,7 @@ def test_a_sentence_for_every_kind():
         "not measured",
     ]
     assert "4.0 times the objects of the rarest, `c` (1)" in findings[0].text
-    assert "1 classes have no object at all: `b`" in findings[0].text
+    assert "1 class has no object at all: `b`" in findings[0].text
     # Every sentence about an imbalance names an option, which exists.
     for finding in findings:
         assert finding.level == "balance" or "`" in finding.text
