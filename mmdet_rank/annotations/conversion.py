@@ -92,8 +92,9 @@ def read_data(root: str | Path) -> DataSet:
         raise ValueError(
             f"Expected a data set in {root}, but found none of: annotation files of COCO (.json "
             "with images, annotations and categories), of YOLO (data.yaml with names, "
-            "labels/*.txt), of Pascal VOC (.xml), or masks beside pictures (masks/NAME.png for "
-            "images/NAME.jpg); give the folder that holds both the pictures and their annotations."
+            "labels/*.txt), of Pascal VOC (.xml), or masks of pictures (for images/NAME.jpg "
+            "masks/NAME.png or masks/CLASS/NAME.png, or beside it NAME_mask.png); give the folder "
+            "that holds both the pictures and their annotations."
         )
     data: DataSet = FORMS[found[0]][1](root)
     alike = defaultdict(list)

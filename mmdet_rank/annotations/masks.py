@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -26,47 +27,41 @@ _HALF = 127
 MIN_PIXELS = 10
 
 
-def find_masks(root: Path) -> list[tuple[Path, Path]]:
-    """List pairs of a picture and its mask.
+@dataclass
+class _Found:
+    """Pictures and masks of a folder.
 
-    A mask has the name of its picture, and lies beside it with another suffix, or in a folder
-    called masks (mask, labels, groundtruth, ...) beside that of the pictures.
+    Attributes:
+        masks: the masks of each picture that has some.
+        alone: pictures without one.
+        unused: masks without a picture.
+    """
+
+    masks: dict[Path, list[Path]] = field(default_factory=dict)
+    alone: list[Path] = field(default_factory=list)
+    unused: list[Path] = field(default_factory=list)
+
+
+def find_masks(root: Path) -> list[tuple[Path, Path]]:
+    """List pairs of a picture and a mask of it.
+
+    A mask has the name of its picture, perhaps with _mask behind it. It lies beside the picture, or
+    in a folder called masks (mask, labels, groundtruth, ...) beside that of the pictures, where
+    each class may have a folder of its own.
     """
     if not root.is_dir():
         return []
-    masks: dict[tuple[Path, str], Path] = {}
-    pictures = []
-    for path in list_files(root, _PHOTOGRAPHS):
-        parts = path.relative_to(root).parts
-        named = [part.lower() in _MASK_FOLDERS for part in parts[:-1]]
-        if any(named):
-            # images/train/a.jpg goes with masks/train/a.png.
-            key = _without(path.parent.relative_to(root), _MASK_FOLDERS)
-            masks.setdefault((key, _stem(path)), path)
-        else:
-            pictures.append(path)
-    pairs = []
-    beside = {path for path in pictures if path.suffix.lower() in _MASKS}
-    for path in pictures:
-        key = _without(path.parent.relative_to(root), _IMAGE_FOLDERS)
-        mask = masks.get((key, path.stem))
-        if mask is None:
-            others = [path.with_suffix(suffix) for suffix in sorted(_MASKS)]
-            mask = next((other for other in others if other != path and other in beside), None)
-            if path.suffix.lower() in _MASKS:
-                mask = None
-        if mask is not None:
-            pairs.append((path, mask))
-    return pairs
+    return [(picture, mask) for picture, masks in _look(root).masks.items() for mask in masks]
 
 
 def read_masks(root: Path) -> DataSet:
     """Read pictures with masks.
 
     The class of a mask is the name of the nearest folder that is not called after what it holds
-    (images, masks, train, ...), so that ``Crack/Imgs/a.jpg`` has cracks; without such a folder it
-    is the name of the root. Pixels brighter than half count as object, in a mask of 0 and 1 those
-    of 1; each part of connected pixels (also over corners) is an object of its own.
+    (images, masks, train, ...), so that ``Crack/Imgs/a.png`` and ``masks/Crack/a.png`` have cracks;
+    without such a folder it is the name of the root. Pixels brighter than half count as object, in
+    a mask of 0 and 1 those of 1; each part of connected pixels (also over corners) is an object of
+    its own.
 
     Args:
         root: Folder of the pictures and masks.
@@ -77,21 +72,71 @@ def read_masks(root: Path) -> DataSet:
     left_out: Counter[str] = Counter()
     splits: dict[str, list[Picture]] = {}
     names = set()
-    for file, mask in find_masks(root):
+    found = _look(root)
+    for file, masks in found.masks.items():
         picture = open_picture(file, left_out)
         if picture is None:
             continue
-        name = _class_of(file, root)
-        _add_parts(picture, mask, name, left_out)
+        for mask in masks:
+            _add_parts(picture, mask, _class_of(mask, root), left_out)
         names |= {labelled.category for labelled in picture.objects}
         splits.setdefault(split_of(file, root) or "train", []).append(picture)
+    counts = {"pictures without a mask": found.alone, "masks without a picture": found.unused}
+    left_out.update({reason: len(files) for reason, files in counts.items() if files})
     if not names:
+        reasons = "; ".join(f"{number} {reason}" for reason, number in left_out.items() if number)
         raise ValueError(
-            f"Expected masks with bright pixels in {root}, but all of them are empty; objects are "
-            "255 (or 1) and the rest is 0."
+            f"Expected masks with bright pixels in {root}, but none has an object "
+            f"({reasons or 'all are empty'}); objects are 255 (or 1), the rest is 0, and every "
+            "class has masks of its own."
         )
     categories = {name: number for number, name in enumerate(sorted(names), start=1)}
     return DataSet(FORM, root, categories, splits, left_out)
+
+
+def _look(root: Path) -> _Found:
+    found = _Found()
+    masks: list[Path] = []
+    pictures: dict[tuple[Path, str], Path] = {}
+    # Photographs before what may be a mask beside them.
+    for path in sorted(list_files(root, _PHOTOGRAPHS), key=lambda p: p.suffix.lower() in _MASKS):
+        folder = path.parent.relative_to(root)
+        if any(part.lower() in _MASK_FOLDERS for part in folder.parts):
+            masks.append(path)
+            continue
+        # images/train/a.jpg goes with masks/train/a.png.
+        first = pictures.setdefault((_without(folder, _IMAGE_FOLDERS), path.stem), path)
+        if first != path:
+            beside = first.parent == path.parent and path.suffix.lower() in _MASKS
+            known = beside and first.suffix.lower() not in _MASKS
+            (masks if known else found.alone).append(path)
+    for (folder, stem), path in list(pictures.items()):
+        # a_mask.png beside a.jpg
+        if _stem(path) != stem and (folder, _stem(path)) in pictures:
+            masks.append(pictures.pop((folder, stem)))
+    for mask in sorted(masks):
+        picture = _picture_of(mask, root, pictures)
+        if picture is None:
+            found.unused.append(mask)
+        else:
+            found.masks.setdefault(picture, []).append(mask)
+    found.alone += [path for path in pictures.values() if path not in found.masks]
+    return found
+
+
+def _picture_of(mask: Path, root: Path, pictures: dict[tuple[Path, str], Path]) -> Path | None:
+    folder = _without(mask.parent.relative_to(root), _MASK_FOLDERS | _IMAGE_FOLDERS)
+    folders = [folder]
+    # Of masks in a folder for each class the pictures are in common.
+    for place, part in enumerate(folder.parts):
+        if part.lower() not in SPLITS:
+            folders.append(Path(*folder.parts[:place], *folder.parts[place + 1 :]))
+    for each in folders:
+        for stem in (mask.stem, _stem(mask)):
+            picture = pictures.get((each, stem))
+            if picture is not None:
+                return picture
+    return None
 
 
 def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) -> None:
@@ -101,6 +146,9 @@ def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) 
         return
     if pixels.shape != (picture.height, picture.width):
         left_out["masks of another size than their picture"] += 1
+        return
+    if 1 < pixels.max() <= _HALF:
+        left_out["masks of numbers or colours of classes, which are not taken"] += 1
         return
     bright = (pixels > (_HALF if pixels.max() > 1 else 0)).astype(np.uint8)
     number, labels, parts, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
@@ -115,9 +163,9 @@ def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) 
         add_object(picture, name, corners, left_out, segmentation=encoded, area=float(area))
 
 
-def _class_of(file: Path, root: Path) -> str:
+def _class_of(mask: Path, root: Path) -> str:
     generic = _IMAGE_FOLDERS | _MASK_FOLDERS | SPLITS.keys()
-    folders = file.relative_to(root).parts[:-1]
+    folders = [*root.parts, *mask.relative_to(root).parts[:-1]]
     named = [part for part in folders if part.lower() not in generic]
     return named[-1] if named else root.name
 

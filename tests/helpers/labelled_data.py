@@ -116,19 +116,24 @@ def write_coco(root):
     return root
 
 
+def write_mask(file, name, boxes):
+    """A mask of a picture with a speck in its corner."""
+    width, height = SIZES[name]
+    mask = np.zeros((height, width), np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        mask[y1:y2, x1:x2] = 255
+    mask[0, 0] = 255
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), mask)
+
+
 def write_masks(root):
     """Each picture with one mask for each class in it, in folders of the classes."""
     for category in CLASSES:
         for name, objects in OBJECTS.items():
             boxes = [corners for kind, *corners in objects if kind == category]
-            if not boxes:
-                continue
-            folder = root / category / "Imgs"
-            write_pictures(folder, [name])
-            width, height = SIZES[name]
-            mask = np.zeros((height, width), np.uint8)
-            for x1, y1, x2, y2 in boxes:
-                mask[y1:y2, x1:x2] = 255
-            mask[0, 0] = 255  # a speck
-            cv2.imwrite(str(folder / f"{name}.png"), mask)
+            if boxes:
+                folder = root / category / "Imgs"
+                write_pictures(folder, [name])
+                write_mask(folder / f"{name}.png", name, boxes)
     return root

@@ -6,6 +6,7 @@ import json
 import commands
 import cv2
 import labelled_data
+import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as mask_utils
@@ -108,6 +109,72 @@ def test_masks_in_a_folder_beside_the_pictures(tmp_path):
     data = read_data(root)
     assert data.classes == ["cracks"]
     assert [p.objects[0].box for p in data.splits["train"]] == [(3, 4, 10, 6)] * 2
+
+
+@pytest.mark.parametrize(
+    ("picture", "mask"),
+    [
+        ("images/{name}.jpg", "masks/{category}/{name}.png"),
+        ("images/{split}/{name}.jpg", "masks/{split}/{category}/{name}.png"),
+        ("{split}/images/{name}.jpg", "{split}/{category}/masks/{name}_mask.png"),
+        ("images/{name}.png", "{category}/masks/{name}.png"),
+        ("{category}/images/{name}.png", "{category}/masks/{name}.png"),
+        ("{category}/{name}.png", "{category}/{name}_mask.png"),
+        ("{category}/{split}/{name}.jpg", "{category}/{split}/{name}.png"),
+    ],
+)
+def test_layouts_of_masks_of_one_class_each(tmp_path, picture, mask):
+    """The same objects come out of wherever tools and people put masks."""
+    root = tmp_path / "data"
+    splits = {name: split for split, names in labelled_data.SPLITS.items() for name in names}
+    for name, objects in labelled_data.OBJECTS.items():
+        for category in labelled_data.CLASSES:
+            places = {"name": name, "category": category, "split": splits[name]}
+            boxes = [corners for kind, *corners in objects if kind == category]
+            if not boxes and "{category}" in picture:
+                continue
+            file = root / picture.format(**places)
+            labelled_data.write_pictures(file.parent, [name], file.suffix)
+            if boxes:
+                labelled_data.write_mask(root / mask.format(**places), name, boxes)
+    data = read_data(root)
+    assert data.form == "masks"
+    split = "{split}" in picture
+    assert set(data.splits) == ({"train", "val"} if split else {"train"})
+    found = {}
+    for each in data.splits.values():
+        for labelled in each:
+            found.setdefault(labelled.file.stem, []).append(labelled)
+    together = "{category}" not in picture
+    assert set(found) == set("abcd")
+    for name, pictures in found.items():
+        objects = labelled_data.OBJECTS[name]
+        assert len(pictures) == (1 if together else len({o[0] for o in objects}))
+        boxes = sorted((o.category, *o.box) for p in pictures for o in p.objects)
+        expected = [(kind, x1, y1, x2 - x1, y2 - y1) for kind, x1, y1, x2, y2 in objects]
+        assert boxes == sorted(expected)
+    alone = {"pictures without a mask": 1} if together else {}
+    assert data.left_out == {"specks of under 10 pixels": 5} | alone
+
+
+def test_masks_that_cannot_be_used_are_told(tmp_path):
+    root = tmp_path / "cracks" / "images"
+    labelled_data.write_pictures(root, ["a", "b"])
+    numbers = np.zeros((48, 64), np.uint8)
+    numbers[5:9, 5:20] = 3  # the third of some classes
+    cv2.imwrite(str(root / "a_mask.png"), numbers)
+    with pytest.raises(ValueError, match="1 masks of numbers or colours of classes, which are not"):
+        read_data(root)
+    labelled_data.write_mask(root / "b_mask.png", "b", [(10, 12, 40, 50)])
+    labelled_data.write_mask(root / "masks" / "z.png", "b", [(10, 12, 40, 50)])
+    data = read_data(root)
+    # The folder is called after what it holds, so the class is that of the folder above.
+    assert data.classes == ["cracks"]
+    assert data.left_out == {
+        "specks of under 10 pixels": 1,
+        "masks of numbers or colours of classes, which are not taken": 1,
+        "masks without a picture": 1,
+    }
 
 
 def test_yolo_polygons_and_one_folder_without_splits(tmp_path):

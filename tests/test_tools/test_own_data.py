@@ -22,6 +22,7 @@ from mmdet_rank.cli.own_data.progress import ProgressHook
 from mmdet_rank.evaluation.report import percent
 
 CPU = Machine(None, 0.0, False, 2)
+SHORT = ["--max-iters", "4", "--detector", "rs-atss", "--seed", "3"]
 GPU = Machine("a GPU", 40.0, True, 16)
 
 
@@ -47,8 +48,7 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("own_data")
     data = labelled_data.write_voc(root / "data")
     folder = root / "work"
-    arguments = ["train", str(data), "--work-dir", str(folder), "--max-iters", "4"]
-    assert main([*arguments, "--detector", "rs-atss", "--seed", "3"]) == 0
+    assert main(["train", str(data), "--work-dir", str(folder), *SHORT]) == 0
     return data, folder
 
 
@@ -82,6 +82,22 @@ def test_a_training_leaves_what_is_promised(trained):
     values = report["per_class"]["ring"]
     expected = ["ring", "1", *(percent(values[key]) for key in ("AP", "AP50", "oLRP"))]
     assert re.findall(r"<td[^>]*>(.*?)<", row)[:5] == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["yolo", "coco"])
+def test_another_form_of_the_same_data_gives_the_same_weights(trained, tmp_path, form):
+    _, voc = trained
+    data = getattr(labelled_data, f"write_{form}")(tmp_path / form)
+    work = tmp_path / "work"
+    assert main(["train", str(data), "--work-dir", str(work), *SHORT]) == 0
+    weights, expected = (
+        torch.load(folder / "best.pth", weights_only=True)["state_dict"] for folder in (work, voc)
+    )
+    assert list(weights) == list(expected)
+    assert [name for name in expected if not torch.equal(weights[name], expected[name])] == []
+    for name in ("lrp.json", "thresholds.json"):
+        assert (work / name).read_bytes() == (voc / name).read_bytes()
 
 
 def test_a_training_is_not_overwritten(trained, capsys):
