@@ -58,5 +58,6 @@ def test_the_page_says_what_it_did():
     assert now == before, "\n".join(difflib.unified_diff(before, now, lineterm=""))
 
 
-if __name__ == "__main__":  # after a wanted change: read the difference, then commit
+if __name__ == "__main__":
+    # After a wanted change, with PYTHONPATH=.:tests/helpers; read the difference, then commit.
     SAID.write_text("\n".join(said()) + "\n", encoding="utf-8")
