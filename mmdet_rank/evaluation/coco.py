@@ -20,6 +20,7 @@ from .faster import choose_backend, collect_faster_matches, make_faster_eval
 from .giou import check_quality, match_by_giou
 from .lrp import EQUAL_IMPORTANCE, MatchedDetections, check_importance, check_taus
 from .report import Evaluation
+from .skipping import SkippingCOCOeval
 
 __all__ = [
     "DEFAULT_MAX_DETS",
@@ -116,7 +117,7 @@ def evaluate_coco(
             coco_eval = make_faster_eval(coco_gt, coco_dt, iou_type)
         else:
             collect = collect_matches
-            coco_eval = _WatchedCOCOeval(coco_gt, coco_dt, iou_type)
+            coco_eval = SkippingCOCOeval(coco_gt, coco_dt, iou_type)
         coco_eval.params.maxDets = [max_dets]
         with coco_eval.watched(progress):
             coco_eval.evaluate()
@@ -412,26 +413,3 @@ def _check_keypoint_numbers(ground_truth: dict, results: Sequence[dict]) -> None
                     f"{len(item['keypoints'])} numbers; the OKS of COCO is defined for its 17 "
                     "keypoints of a person."
                 )
-
-
-class _WatchedCOCOeval(COCOeval):
-    """pycocotools' evaluation, telling how far it is."""
-
-    _bar: Any = None
-
-    @contextlib.contextmanager
-    def watched(self, progress: Callable[..., Any] | None) -> Iterator[None]:
-        """Show a progress bar while the body runs."""
-        if progress is None:
-            yield
-            return
-        params = self.params
-        with progress(total=len(params.imgIds) * len(params.catIds) * len(params.areaRng)) as bar:
-            self._bar = bar
-            yield
-            self._bar = None
-
-    def evaluateImg(self, *args: Any) -> dict | None:
-        if self._bar is not None:
-            self._bar.update(1)
-        return super().evaluateImg(*args)

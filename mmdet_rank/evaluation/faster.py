@@ -1,18 +1,18 @@
 """COCO evaluation on faster-coco-eval: the matches of pycocotools in less time.
 
 Its C++ code matches without a Python object per image and category. What LRP Error needs of a
-match it says only for all size ranges at once, so it is asked once more for each range at one
-threshold, with the IoUs that it has already. AP differs by rounding, 1e-16: pycocotools adds the
-smallest number that it can to the denominator of precision.
+match it says only for all size ranges at once, so that is matched here, at one threshold, from the
+IoUs that it has already: only where a detection is near an object is there anything to do, and
+size ranges share it. AP differs by rounding, 1e-16: pycocotools adds the smallest number that it
+can to the denominator of precision.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import importlib.util
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -71,80 +71,147 @@ def collect_faster_matches(
     most = params.maxDets[-1] if max_dets is None else min(max_dets, params.maxDets[-1])
     objects = _Columns(coco_eval.cocoGt, params)
     detections = _Columns(coco_eval.cocoDt, params).in_order_of_score(most)
-    # As lists, which C++ reads faster than arrays, once for all sizes.
-    ious = [
-        [np.asarray(coco_eval.ious[i, c])[:most].tolist() for c in params.catIds]
-        for i in params.imgIds
-    ]
-    by_category = [np.flatnonzero(detections.category == id_) for id_ in params.catIds]
+    low, high = np.asarray(params.areaRng, dtype=float).T[:, :, None]
+    left_out = objects.ignored | (objects.area < low) | (objects.area > high)
+    # What matches nothing counts by its own size, what matches by that of the object.
+    counted = (detections.area >= low) & (detections.area <= high)
+    is_tp = np.zeros(counted.shape, dtype=bool)
+    quality = np.zeros(counted.shape)
+    threshold = min(tau, 1 - 1e-10)
+    for (image, category), ious in coco_eval.ious.items():
+        if not len(ious):
+            continue
+        ious = np.asarray(ious)[:most]
+        near = ious >= threshold
+        if not near.any():
+            continue
+        rows, columns = (c.rows_of[category, image] for c in (detections, objects))
+        partners: dict[bytes, list[tuple[int, int]]] = {}
+        for size, skipped in enumerate(left_out[:, columns]):
+            # Only where some are left out and others are not does it change what matches what.
+            key = skipped.tobytes() if skipped.any() and not skipped.all() else b""
+            if key not in partners:
+                partners[key] = _match(ious, near, objects.crowd[columns], skipped)
+            for row, column in partners[key]:
+                hit = not skipped[column]
+                place = rows.start + row
+                counted[size, place] = is_tp[size, place] = hit
+                quality[size, place] = ious[row, column] if hit else 0.0
     matches: dict[str, dict] = {}
-    for name, (low, high) in zip(params.areaRngLbl, params.areaRng, strict=True):
-        left_out = objects.ignored | (objects.area < low) | (objects.area > high)
-        # What matches nothing counts by its own size, what matches by that of the object.
-        counted = (detections.area >= low) & (detections.area <= high)
-        is_tp = np.zeros(len(counted), dtype=bool)
-        quality = np.zeros(len(counted))
-        for pair, value in _match(coco_eval, ious, tau, [low, high], most).items():
-            detection, object_ = map(int, pair.split("_"))
-            row = detections.row_of[detection]
-            counted[row] = is_tp[row] = not left_out[objects.row_of[object_]]
-            quality[row] = value if is_tp[row] else 0.0
+    for size, name in enumerate(params.areaRngLbl):
         matches[name] = {}
-        for category, rows in zip(params.catIds, by_category, strict=True):
-            rows = rows[counted[rows]]
-            num_gt = np.count_nonzero((objects.category == category) & ~left_out)
+        for category in params.catIds:
+            places = detections.places_of(category)
+            places = places[counted[size, places]]
+            num_gt = np.count_nonzero(~left_out[size, objects.places_of(category)])
             matches[name][category] = MatchedDetections(
-                detections.score[rows], is_tp[rows], quality[rows], int(num_gt)
+                detections.score[places], is_tp[size, places], quality[size, places], int(num_gt)
             )
     return matches
 
 
 def _match(
-    coco_eval: Any, ious: list, tau: float, size_range: list[float], most: int
-) -> dict[str, float]:
-    """Localisation quality of each match in one size range, by "DETECTION_OBJECT"."""
-    from faster_coco_eval import faster_eval_api_cpp
+    ious: np.ndarray, near: np.ndarray, crowd: np.ndarray, left_out: np.ndarray
+) -> list[tuple[int, int]]:
+    """Match detections and objects of an image and category as pycocotools does.
 
-    params = copy.copy(coco_eval.params)
-    params.iouThrs, params.recThrs = np.array([tau]), np.array([0.0])
-    params.areaRng, params.areaRngLbl = [size_range], ["range"]
-    params.maxDets = [most]
-    datasets = coco_eval.gt_dataset, coco_eval.dt_dataset
-    return faster_eval_api_cpp.COCOevalEvaluateAccumulate(
-        params, ious, *datasets, params.imgIds, params.catIds, True
-    )["matched"]
+    Each detection, in order of score, takes the nearest object that none has taken, the last of
+    several at one distance, and one that is left out only when no other is near enough.
+
+    Args:
+        ious: (D, G), in order of score.
+        near: (D, G) which of them are enough.
+        crowd: (G,) which objects several detections may take.
+        left_out: (G,) which objects do not count.
+
+    Returns:
+        Rows and columns of the matches.
+    """
+    order = np.argsort(left_out, kind="stable")
+    rows, places = near[:, order].nonzero()
+    columns = order[places]
+    values = ious[rows, columns].tolist()
+    taken: set[int] = set()
+    matches = []
+    best, latest = -1, -1
+    for row, column, value in zip(rows.tolist(), columns.tolist(), values, strict=True):
+        if row != latest:
+            if best >= 0:
+                matches.append((latest, best))
+                taken.add(best)
+            latest, best, most = row, -1, 0.0
+        if column in taken and not crowd[column]:
+            continue
+        if best >= 0 and left_out[column] and not left_out[best]:
+            continue
+        if value >= most:
+            best, most = column, value
+    if best >= 0:
+        matches.append((latest, best))
+    return matches
 
 
 class _Columns:
-    """The annotations of an evaluation's images and categories, an array per field."""
+    """The annotations of an evaluation's images and categories, an array per field.
+
+    They are in order of category and image, and those of one image in their own.
+    """
 
     def __init__(self, coco: COCO, params: Any) -> None:
-        kept = coco.loadAnns(coco.getAnnIds(imgIds=params.imgIds, catIds=params.catIds))
-        images = {id_: row for row, id_ in enumerate(params.imgIds)}
-        number = len(kept)
-        self.id = np.fromiter((a["id"] for a in kept), np.int64, number)
-        self.image = np.fromiter((images[a["image_id"]] for a in kept), np.int64, number)
-        self.category = np.fromiter((a["category_id"] for a in kept), np.int64, number)
-        self.area = np.fromiter((a["area"] for a in kept), np.float64, number)
-        self.score = np.fromiter((a.get("score", 0.0) for a in kept), np.float64, number)
-        self.ignored = np.fromiter((bool(a.get("ignore", 0)) for a in kept), bool, number)
-        self._index()
+        wanted = set(params.catIds)
+        kept = [
+            annotation
+            for image in params.imgIds
+            for annotation in coco.imgToAnns[image]
+            if annotation["category_id"] in wanted
+        ]
+        self._params = params
+        self._categories = {id_: place for place, id_ in enumerate(params.catIds)}
+        images = {id_: place for place, id_ in enumerate(params.imgIds)}
+
+        def column(values: Iterable, dtype: type) -> np.ndarray:
+            return np.fromiter(values, dtype, len(kept))
+
+        self.image = column((images[a["image_id"]] for a in kept), np.int64)
+        self.category = column((self._categories[a["category_id"]] for a in kept), np.int64)
+        self.area = column((a["area"] for a in kept), np.float64)
+        self.score = column((a.get("score", 0.0) for a in kept), np.float64)
+        self.ignored = column((bool(a.get("ignore", 0)) for a in kept), bool)
+        self.crowd = column((bool(a.get("iscrowd", 0)) for a in kept), bool)
+        self._take(np.lexsort((self.image, self.category)))
 
     def in_order_of_score(self, most: int) -> _Columns:
         """By category and image those of the highest scores, as pycocotools takes them."""
-        order = np.lexsort((-self.score, self.image, self.category))
-        group = np.stack([self.category[order], self.image[order]])
-        starts = np.flatnonzero(np.append(True, (group[:, 1:] != group[:, :-1]).any(axis=0)))
-        lengths = np.diff(np.append(starts, len(order)))
-        place = np.arange(len(order)) - np.repeat(starts, lengths)
-        kept = copy.copy(self)
-        for name in ("id", "image", "category", "area", "score", "ignored"):
-            setattr(kept, name, getattr(self, name)[order[place < most]])
-        kept._index()
-        return kept
+        self._take(np.lexsort((-self.score, self.image, self.category)))
+        bounds = self._bounds()
+        place = np.arange(len(self.image)) - np.repeat(bounds[:-1], np.diff(bounds))
+        self._take(np.flatnonzero(place < most))
+        return self
 
-    def _index(self) -> None:
-        self.row_of = {id_: row for row, id_ in enumerate(self.id.tolist())}
+    def places_of(self, category: Any) -> np.ndarray:
+        """Places of all that are of a category."""
+        place = self._categories[category]
+        return np.arange(*np.searchsorted(self.category, (place, place + 1)))
+
+    @functools.cached_property
+    def rows_of(self) -> dict[tuple[Any, Any], slice]:
+        """Where those of a category and image are."""
+        bounds = self._bounds()
+        starts = bounds[:-1]
+        categories = map(self._params.catIds.__getitem__, self.category[starts].tolist())
+        images = map(self._params.imgIds.__getitem__, self.image[starts].tolist())
+        rows = map(slice, starts.tolist(), bounds[1:].tolist())
+        return dict(zip(zip(categories, images, strict=True), rows, strict=True))
+
+    def _take(self, order: np.ndarray) -> None:
+        for name in ("image", "category", "area", "score", "ignored", "crowd"):
+            setattr(self, name, getattr(self, name)[order])
+
+    def _bounds(self) -> np.ndarray:
+        """First place of each category and image, and behind the last."""
+        changes = (np.diff(self.category) != 0) | (np.diff(self.image) != 0)
+        number = len(self.image)
+        return np.concatenate([np.zeros(min(number, 1), int), changes.nonzero()[0] + 1, [number]])
 
 
 def _is_installed() -> bool:

@@ -29,6 +29,7 @@ from mmdet_rank.evaluation.faster import (
 )
 from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, check_importance, check_taus
 from mmdet_rank.evaluation.report import Evaluation
+from mmdet_rank.evaluation.skipping import SkippingCOCOeval
 from mmdet_rank.files import load_json
 
 from .publishing import precision_by_category, publish, result_files, stock_figures
@@ -152,7 +153,7 @@ class CocoLRPMetric(CocoMetric):
             MMLogger.get_current_instance().error(
                 "The testing results of the whole dataset is empty."
             )
-            return self._publish(self._read(self._run(metric, _empty(), COCOeval)), metric)
+            return self._publish(self._read(self._run(metric, _empty(), SkippingCOCOeval)), metric)
         if metric == "segm":
             for prediction in predictions:
                 # pycocotools would take the size of a detection from its box.
@@ -171,7 +172,7 @@ class CocoLRPMetric(CocoMetric):
             return make_faster_eval
         if getattr(self, "use_mp_eval", False):
             return api_wrappers.COCOevalMP
-        return COCOeval
+        return SkippingCOCOeval
 
     def _run(self, metric: str, results: COCO, evaluator: Callable[..., Any]) -> Any:
         coco_eval = evaluator(self._coco_api, results, metric)
