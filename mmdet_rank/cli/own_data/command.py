@@ -43,11 +43,6 @@ def train_on_data(args: argparse.Namespace) -> None:
     """
     detector = find_detector(args.detector)
     base = check_base(detector, args.base)
-    if args.resume not in (None, "auto"):
-        raise UserError(
-            f"Expected --resume alone with data, but got {args.resume}; the training goes on from "
-            "its last checkpoint"
-        )
     if args.max_iters is not None and args.max_iters < 1:
         raise UserError(
             f"Expected --max-iters of 1 or more, but got {args.max_iters}; leave it out"
@@ -57,7 +52,7 @@ def train_on_data(args: argparse.Namespace) -> None:
     folder = folder.absolute()
     state = _read_state(folder) if args.resume else _prepare(args, detector, base, folder)
     print(f"Training; its whole output is in {folder / LOG}", flush=True)
-    report = run(folder / "config.py", half=state["half"], resume=bool(args.resume))
+    report = run(folder / "config.py", half=state["half"], resume=args.resume)
     page = write_report(
         folder,
         title=f"{state['detector']} on {Path(state['data']).name}",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import mmdet
@@ -24,6 +27,8 @@ _FLOAT = 4
 #: A checkpoint of which less fits is of another detector.
 _ENOUGH = 0.5
 _SHOWN = 8
+#: That a server may take to answer.
+_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -167,20 +172,35 @@ def download(address: str, model: Mapping) -> str:
     if file.is_file():
         print(f"Found {file}, downloaded before from {address}")
         return str(file)
-    size = sum(p.numel() for p in build(model).parameters()) * _FLOAT / _MEGABYTE
-    print(f"Downloading about {math.ceil(size)} MB from {address} to {file}", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    size = sum(p.numel() for p in build(model).parameters()) * _FLOAT
+    print(
+        f"Downloading about {math.ceil(size / _MEGABYTE)} MB from {address} to {file}", flush=True
+    )
     try:
-        with written_whole(file) as temporary:
+        with written_whole(file) as temporary, _patience():
             torch.hub.download_url_to_file(address, str(temporary))
-    except OSError as error:
+            got = temporary.stat().st_size
+            if got < size:
+                raise ConnectionError(f"only {got:,} bytes came of {size:,} or more")
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
-            f"Expected to download {address}, but there is no way to it ({reason}); download it on "
+            f"Expected to download {address}, but it does not come ({reason}); download it on "
             f"another machine and give it by --base FILE, or train from the backbone that is "
             "installed by --base imagenet"
         ) from error
     return str(file)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """Do not wait forever for a server that does not answer."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def load_base(filename: str, *, trust: bool) -> dict:

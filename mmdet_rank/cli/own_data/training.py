@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmdet_rank.cli import checkpoints
+from mmdet_rank.cli import checkpoints, running
 from mmdet_rank.cli.class_order import order_classes
-from mmdet_rank.cli.errors import UserError
+from mmdet_rank.cli.errors import UserError, interruptible
 from mmdet_rank.cli.own_data.config import TRAINING
 from mmdet_rank.cli.own_data.progress import ProgressHook
 from mmdet_rank.cli.train import build_runner, enable_amp, make_resumable, select_start
@@ -26,7 +26,7 @@ LOG = "console.log"
 EVALUATION = "evaluation"
 
 
-def run(config: Path, *, half: bool, resume: bool) -> dict:
+def run(config: Path, *, half: bool, resume: str | None) -> dict:
     """Train as a config says, evaluate the best checkpoint, and keep what matters.
 
     Beside the config come to lie ``best.pth`` (weights, classes and the config), ``lrp.json``,
@@ -35,34 +35,33 @@ def run(config: Path, *, half: bool, resume: bool) -> dict:
     Args:
         config: The file that `write_config` wrote, in the folder of the training.
         half: Whether to train in mixed precision.
-        resume: Whether to go on from the last checkpoint in the folder.
+        resume: Checkpoint to go on from, "auto" for the last one in the folder, None to begin.
 
     Returns:
         The LRP report; of a detector of masks that of the masks.
 
     Raises:
-        UserError: Something does not fit, or the training was interrupted.
+        UserError: Something does not fit, or the training failed.
+        Interrupted: The user pressed Ctrl-C.
     """
     folder = config.parent
     cfg = Config.fromfile(config)
     cfg.launcher = "none"
-    training = folder / TRAINING
     # The thresholds are chosen on the validation pictures; those for testing wait for `test`.
     cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     if half:
         enable_amp(cfg)
     checkpoints.use_safe_loading(False)
     with quiet(folder / LOG) as shown:
-        select_start(cfg, "auto" if resume else None, trust=False)
+        select_start(cfg, resume, trust=False)
         make_resumable(cfg, {})
         order_classes(cfg)
         runner = build_runner(cfg)
         runner.register_hook(ProgressHook(shown))
-        try:
+        with running.training(runner):
             runner.train()
-        except KeyboardInterrupt:
-            raise UserError(_interrupted(training, runner)) from None
-        return _evaluate(cfg, folder, runner)
+        with interruptible(lambda: "the training is done; add --resume to the same command"):
+            return _evaluate(cfg, folder, runner)
 
 
 @contextlib.contextmanager
@@ -76,19 +75,6 @@ def quiet(log: Path) -> Iterator:
         contextlib.redirect_stderr(file),
     ):
         yield terminal
-
-
-def _interrupted(folder: Path, runner: Runner) -> str:
-    latest = checkpoints.find_latest(str(folder))
-    if latest is None:
-        return (
-            f"The training was interrupted at step {runner.iter} before its first checkpoint; "
-            "run the same command to begin again"
-        )
-    return (
-        f"The training was interrupted at step {runner.iter}; the same command with --resume goes "
-        f"on from {Path(latest).name}"
-    )
 
 
 def _evaluate(cfg: Config, folder: Path, runner: Runner) -> dict:
