@@ -86,6 +86,9 @@ def test_warnings_of_thresholds(detector, tmp_path, monkeypatch):
     assert len(logged) == 2
     assert "1 categories sit at the score floor 0.3" in logged[0]
     assert "no threshold for 1 categories (disc); their detections are all kept" in logged[1]
+    # In pictures they are kept from --score-thr on.
+    assert draw(detector, tmp_path / "out", "--thresholds", path, "--score-thr", "0.25") == 0
+    assert logged[2:] == [logged[1].replace("all kept", "kept from a score of 0.25")]
 
 
 def test_unknown_names_and_broken_files(detector, tmp_path, capsys):
