@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -274,10 +274,9 @@ def collect_matches(
         return coco_eval.ious[key][row, column]
 
     return merge_matches(
-        tau_images,
+        _grouped(tau_images, len(params.imgIds) * len(params.areaRng)),
         params.catIds,
         params.areaRngLbl,
-        len(params.imgIds),
         tau_index,
         _FIELDS,
         quality,
@@ -285,10 +284,9 @@ def collect_matches(
 
 
 def merge_matches(
-    images: Sequence[dict | None],
+    groups: Iterable[list[dict]],
     categories: Sequence[Any],
     areas: Sequence[str],
-    num_images: int,
     tau_index: int,
     fields: ImageFields,
     quality_of: Callable[[dict, int, float], float],
@@ -296,18 +294,16 @@ def merge_matches(
     """Put what an evaluation found in each image together, by size range and category.
 
     Args:
-        images: what pycocotools or lvis found, for each category, size range and image in turn;
-            None for images that have nothing of a category.
+        groups: by category, what pycocotools or lvis found in the images that have anything of it,
+            in one size range after another.
         categories: ids of the categories.
         areas: names of the size ranges.
-        num_images: number of images.
         tau_index: row of the matches at tau.
-        fields: names of the entries of ``images``.
+        fields: names of the entries.
         quality_of: localisation quality, given an image, the position of a detection among those of
             the image in order of score, and the id of the object that it matches.
     """
     matches: dict[str, dict] = {area: {} for area in areas}
-    groups = grouped(images, num_images * len(areas))
     for category, found in zip(categories, groups, strict=True):
         if not found:
             nothing = MatchedDetections(np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0), 0)
@@ -369,7 +365,7 @@ def threshold_index(thresholds: Sequence[float], tau: float) -> int | None:
     return int(equal[0]) if equal.size else None
 
 
-def grouped(images: Sequence[dict | None], size: int) -> Iterator[list[dict]]:
+def _grouped(images: Sequence[dict | None], size: int) -> Iterator[list[dict]]:
     """Cut a list into groups of one length, leaving out images without anything."""
     for start in range(0, len(images), size):
         yield [image for image in images[start : start + size] if image is not None]

@@ -20,7 +20,6 @@ from mmdet_rank.annotations.fields import describe, ids, namer
 from .coco import (
     ImageFields,
     check_max_dets,
-    grouped,
     matches_by_name,
     merge_matches,
     precision_figures,
@@ -57,16 +56,39 @@ class FederatedEval(LVISEval):
     """The lvis package's evaluation, with an ``accumulate`` that runs on any NumPy.
 
     That of lvis 0.5.3 uses ``np.float``, which NumPy 1.24 removed. Matching and ignoring are the
-    package's own. It can show a progress bar: anything with ``update(1)`` as ``bar``.
+    package's own; of its millions of images and categories those are visited that have objects or
+    detections. It can show a progress bar: anything with ``update(number)`` as ``bar``.
+
+    Attributes:
+        found: By category, then size range: what was found in the images that have anything.
     """
 
     bar: Any = None
+    found: list[list[list[dict]]]
 
-    def evaluate_img(self, *args: Any) -> dict | None:
-        """Match one image and category in one size range."""
-        if self.bar is not None:
-            self.bar.update(1)
-        return super().evaluate_img(*args)
+    def evaluate(self) -> None:
+        """Match all images and categories in all size ranges, and fill ``found``."""
+        params = self.params
+        params.img_ids = np.unique(params.img_ids).tolist()
+        params.cat_ids = np.unique(params.cat_ids).tolist()
+        self._prepare()
+        places = {id_: place for place, id_ in enumerate(params.img_ids)}
+        images: dict[Any, set] = {id_: set() for id_ in params.cat_ids}
+        for image, category in (*self._gts, *self._dts):
+            images[category].add(image)
+        self._images = {c: sorted(of, key=places.__getitem__) for c, of in images.items()}
+        self.ious = {(i, c): self.compute_iou(i, c) for c, of in self._images.items() for i in of}
+        self.found = self.match()
+
+    def match(self) -> list[list[list[dict]]]:
+        """Match at ``params.iou_thrs``, with the IoUs that there are."""
+        found = []
+        for category, images in self._images.items():
+            sizes = self.params.area_rng
+            found.append([[self.evaluate_img(i, category, size) for i in images] for size in sizes])
+            if self.bar is not None:
+                self.bar.update(1)
+        return found
 
     def accumulate(self) -> None:
         """Compute precision and recall for each threshold, category and size range.
@@ -75,13 +97,11 @@ class FederatedEval(LVISEval):
         ``recall`` (thresholds, categories, sizes), -1 where there is no ground truth.
         """
         params = self.params
-        categories = params.cat_ids if params.use_cats else [-1]
-        shape = len(params.iou_thrs), len(categories), len(params.area_rng)
+        shape = len(params.iou_thrs), len(params.cat_ids), len(params.area_rng)
         precision = -np.ones((shape[0], len(params.rec_thrs), *shape[1:]))
         recall = -np.ones(shape)
-        groups = grouped(self.eval_imgs, len(params.img_ids))
         for category, area in itertools.product(range(shape[1]), range(shape[2])):
-            images = next(groups)
+            images = self.found[category][area]
             num_gt = sum(int(np.count_nonzero(image["gt_ignore"] == 0)) for image in images)
             if num_gt == 0:
                 continue
@@ -142,8 +162,7 @@ def evaluate_lvis(
     if progress is None:
         evaluation.evaluate()
     else:
-        total = len(params.img_ids) * len(params.cat_ids) * len(params.area_rng)
-        with progress(total=total) as evaluation.bar:
+        with progress(total=len(params.cat_ids)) as evaluation.bar:
             evaluation.evaluate()
         evaluation.bar = None
     evaluation.accumulate()
@@ -185,7 +204,7 @@ def lvis_class_figures(
 
 
 def collect_lvis_matches(
-    evaluation: LVISEval, tau: float = 0.5
+    evaluation: FederatedEval, tau: float = 0.5
 ) -> dict[str, dict[Any, MatchedDetections]]:
     """Collect the matched detections of an evaluation after ``evaluate()``.
 
@@ -193,18 +212,10 @@ def collect_lvis_matches(
     """
     params = evaluation.params
     tau_index = threshold_index(params.iou_thrs, tau)
-    images = evaluation.eval_imgs
+    found = evaluation.found
     if tau_index is None:
         iou_thrs, params.iou_thrs = params.iou_thrs, np.array([tau])
-        images, tau_index = (
-            [
-                evaluation.evaluate_img(image, category, area)
-                for category in params.cat_ids
-                for area in params.area_rng
-                for image in params.img_ids
-            ],
-            0,
-        )
+        found, tau_index = evaluation.match(), 0
         params.iou_thrs = iou_thrs
 
     def quality(image: dict, row: int, gt_id: float) -> float:
@@ -213,10 +224,9 @@ def collect_lvis_matches(
         return evaluation.ious[key][row, column]
 
     return merge_matches(
-        images,
+        ([image for of_size in sizes for image in of_size] for sizes in found),
         params.cat_ids,
         params.area_rng_lbl,
-        len(params.img_ids),
         tau_index,
         _FIELDS,
         quality,
