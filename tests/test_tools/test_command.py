@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_options
 import pytest
 
 from mmdet_rank.cli import commands as subcommands
@@ -52,6 +53,14 @@ def helps():
 def test_table_and_files_belong_together():
     files = {module.name.replace("_", "-") for module in pkgutil.iter_modules(subcommands.__path__)}
     assert files == set(COMMANDS)
+
+
+def test_options_are_those_that_users_know():
+    expected = json.loads(command_options.OPTIONS.read_text())
+    found = command_options.command_options()
+    assert list(found) == list(expected)
+    for name, options in expected.items():
+        assert found[name] == options, name
 
 
 def test_help_loads_nothing_heavy(helps):
