@@ -15,6 +15,7 @@ from .masks import find_masks, read_masks
 from .reading import write_coco
 from .records import DataSet
 from .split import split_pictures
+from .unrecognised import describe_unrecognised
 from .voc import find_voc, read_voc
 from .yolo import find_yolo, read_yolo
 
@@ -53,7 +54,8 @@ class Conversion:
             counts = self.data.count(split)
             listed = ", ".join(f"{number} {name}" for name, number in counts.items())
             how = f" (drawn with seed {self.seed})" if split in self.drawn else ""
-            lines.append(f"{split}{how}: {len(pictures)} pictures with {listed}.")
+            number = f"{len(pictures)} picture{'s' * (len(pictures) != 1)}"
+            lines.append(f"{split}{how}: {number} with {listed}.")
         ignored = sum(
             labelled.ignored
             for pictures in self.data.splits.values()
@@ -89,13 +91,7 @@ def read_data(root: str | Path) -> DataSet:
         )
     found = [name for name, (find, _) in FORMS.items() if find(root)]
     if not found:
-        raise ValueError(
-            f"Expected a data set in {root}, but found none of: annotation files of COCO (.json "
-            "with images, annotations and categories), of YOLO (data.yaml with names, "
-            "labels/*.txt), of Pascal VOC (.xml), or masks of pictures (for images/NAME.jpg "
-            "masks/NAME.png or masks/CLASS/NAME.png, or beside it NAME_mask.png); give the folder "
-            "that holds both the pictures and their annotations."
-        )
+        raise ValueError(describe_unrecognised(root))
     data: DataSet = FORMS[found[0]][1](root)
     alike = defaultdict(list)
     for name in data.classes:
@@ -112,7 +108,7 @@ def read_data(root: str | Path) -> DataSet:
             f"without the {found[0]} files."
         )
     if not any(sum(data.count(split).values()) for split in data.splits):
-        reasons = "; ".join(f"{number} {reason}" for reason, number in data.left_out.items())
+        reasons = "; ".join(f"{n} {reason}" for reason, n in data.left_out.items() if n)
         raise ValueError(
             f"Expected objects in the annotations of {root}, but none can be used: "
             f"{reasons or 'there is not one'}."
@@ -157,7 +153,7 @@ def convert_data(
     if not train or ("val" not in data.splits and len(train) < 2):
         raise ValueError(
             f"Expected two pictures or more to train and to measure on in {root}, but got "
-            f"{len(train)}; label more."
+            f"{len(train)} for training; label more, or check its splits."
         )
     if test_share and "test" not in data.splits:
         train, data.splits["test"] = split_pictures(train, test_share, seed)
@@ -172,6 +168,7 @@ def convert_data(
         for split in SPLITS
         if split in data.splits
     }
+    _note_missing(data)
     conversion = Conversion(data, {}, tuple(drawn), seed)
     for split in data.splits:
         path = Path(out) / "annotations" / f"{split}.json"
@@ -191,6 +188,16 @@ def convert_data(
         },
     )
     return conversion
+
+
+def _note_missing(data: DataSet) -> None:
+    """Tell which classes have no objects to learn from or to measure on."""
+    for split, outcome in (("train", "learnt"), ("val", "measured")):
+        missing = [name for name, number in data.count(split).items() if not number]
+        if missing:
+            data.notes.append(
+                f"{', '.join(missing)}: no object in the pictures of {split}, so not {outcome}."
+            )
 
 
 def _write(path: Path, data: DataSet, split: str) -> None:

@@ -6,10 +6,8 @@ import json
 import commands
 import cv2
 import labelled_data
-import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as mask_utils
 
 from mmdet_rank.annotations.conversion import convert_data, read_data
 
@@ -73,133 +71,6 @@ def test_coco_keeps_the_ids_of_its_categories(tmp_path):
     conversion = convert_data(labelled_data.write_coco(tmp_path / "data"), tmp_path / "out")
     data = json.loads(conversion.files["train"].read_text())
     assert data["categories"] == [{"id": 5, "name": "bar"}, {"id": 4, "name": "ring"}]
-
-
-def test_masks_become_their_connected_parts(tmp_path):
-    root = labelled_data.write_masks(tmp_path / "data")
-    data = read_data(root)
-    assert data.form == "masks"
-    assert data.left_out == {"specks of under 10 pixels": 5}
-    found = {(p.file.parts[-3], p.file.stem): p.objects for p in data.splits["train"]}
-    assert len(found) == 5
-    bars = found["bar", "c"]
-    assert [labelled.box for labelled in bars] == [(2, 2, 58, 7), (5, 30, 45, 11)]
-    assert [labelled.area for labelled in bars] == [58 * 7, 45 * 11]
-    # The run lengths are of one part alone.
-    assert mask_utils.area(bars[1].segmentation) == 45 * 11
-    assert mask_utils.toBbox(bars[1].segmentation).tolist() == [5, 30, 45, 11]
-    assert [o.category for o in found["ring", "a"]] == ["ring"]
-
-
-def test_masks_in_a_folder_beside_the_pictures(tmp_path):
-    root = tmp_path / "cracks"
-    labelled_data.write_pictures(root / "images", ["a", "b"])
-    (root / "masks").mkdir()
-    for name in "ab":
-        width, height = labelled_data.SIZES[name]
-        mask = cv2.rectangle(
-            cv2.cvtColor(cv2.imread(str(root / f"images/{name}.jpg")) * 0, cv2.COLOR_BGR2GRAY),
-            (3, 4),
-            (12, 9),
-            1,
-            -1,
-        )
-        assert mask.shape == (height, width)
-        cv2.imwrite(str(root / f"masks/{name}.png"), mask)
-    data = read_data(root)
-    assert data.classes == ["cracks"]
-    assert [p.objects[0].box for p in data.splits["train"]] == [(3, 4, 10, 6)] * 2
-
-
-@pytest.mark.parametrize(
-    ("picture", "mask"),
-    [
-        ("images/{name}.jpg", "masks/{category}/{name}.png"),
-        ("images/{split}/{name}.jpg", "masks/{split}/{category}/{name}.png"),
-        ("{split}/images/{name}.jpg", "{split}/{category}/masks/{name}_mask.png"),
-        ("images/{name}.png", "{category}/masks/{name}.png"),
-        ("{category}/images/{name}.png", "{category}/masks/{name}.png"),
-        ("{category}/{name}.png", "{category}/{name}_mask.png"),
-        ("{category}/{split}/{name}.jpg", "{category}/{split}/{name}.png"),
-    ],
-)
-def test_layouts_of_masks_of_one_class_each(tmp_path, picture, mask):
-    """The same objects come out of wherever tools and people put masks."""
-    root = tmp_path / "data"
-    splits = {name: split for split, names in labelled_data.SPLITS.items() for name in names}
-    for name, objects in labelled_data.OBJECTS.items():
-        for category in labelled_data.CLASSES:
-            places = {"name": name, "category": category, "split": splits[name]}
-            boxes = [corners for kind, *corners in objects if kind == category]
-            if not boxes and "{category}" in picture:
-                continue
-            file = root / picture.format(**places)
-            labelled_data.write_pictures(file.parent, [name], file.suffix)
-            if boxes:
-                labelled_data.write_mask(root / mask.format(**places), name, boxes)
-    data = read_data(root)
-    assert data.form == "masks"
-    split = "{split}" in picture
-    assert set(data.splits) == ({"train", "val"} if split else {"train"})
-    found = {}
-    for each in data.splits.values():
-        for labelled in each:
-            found.setdefault(labelled.file.stem, []).append(labelled)
-    together = "{category}" not in picture
-    assert set(found) == set("abcd")
-    for name, pictures in found.items():
-        objects = labelled_data.OBJECTS[name]
-        assert len(pictures) == (1 if together else len({o[0] for o in objects}))
-        boxes = sorted((o.category, *o.box) for p in pictures for o in p.objects)
-        expected = [(kind, x1, y1, x2 - x1, y2 - y1) for kind, x1, y1, x2, y2 in objects]
-        assert boxes == sorted(expected)
-    alone = {"pictures without a mask": 1} if together else {}
-    assert data.left_out == {"specks of under 10 pixels": 5} | alone
-
-
-def test_masks_that_cannot_be_used_are_told(tmp_path):
-    root = tmp_path / "cracks" / "images"
-    labelled_data.write_pictures(root, ["a", "b"])
-    numbers = np.zeros((48, 64), np.uint8)
-    numbers[5:9, 5:20] = 3  # the third of some classes
-    cv2.imwrite(str(root / "a_mask.png"), numbers)
-    with pytest.raises(ValueError, match="1 masks of numbers or colours of classes, which are not"):
-        read_data(root)
-    labelled_data.write_mask(root / "b_mask.png", "b", [(10, 12, 40, 50)])
-    labelled_data.write_mask(root / "masks" / "z.png", "b", [(10, 12, 40, 50)])
-    data = read_data(root)
-    # The folder is called after what it holds, so the class is that of the folder above.
-    assert data.classes == ["cracks"]
-    assert data.left_out == {
-        "specks of under 10 pixels": 1,
-        "masks of numbers or colours of classes, which are not taken": 1,
-        "masks without a picture": 1,
-    }
-
-
-def test_yolo_polygons_and_one_folder_without_splits(tmp_path):
-    root = labelled_data.write_yolo(tmp_path / "data", polygons=True, split_folders=False)
-    data = read_data(root)
-    assert sorted(p.file.stem for p in data.splits["train"]) == list("abcde")
-    bars = {p.file.stem: p.objects for p in data.splits["train"]}["c"]
-    assert bars[1].segmentation[0] == pytest.approx([5, 30, 50, 30, 50, 41, 5, 41], abs=1e-3)
-    assert bars[1].area == pytest.approx(45 * 11, rel=1e-4)
-
-
-def test_yolo_of_another_machine_and_a_list_of_classes(tmp_path):
-    root = labelled_data.write_yolo(tmp_path / "data")
-    text = "train: ../train/images\nval: ../valid/images\nnames: {0: ring, 1: bar}\n"
-    for split, folder in (("train", "train"), ("val", "valid")):
-        for kind in ("images", "labels"):
-            (root / folder).mkdir(exist_ok=True)
-            (root / kind / split).rename(root / folder / kind)
-    (root / "data.yaml").write_text(text)
-    data = read_data(root / "data.yaml")
-    assert {s: len(p) for s, p in data.splits.items()} == {"train": 4, "val": 1}
-    (root / "data.yaml").unlink()
-    (root / "classes.txt").write_text("ring\nbar\n")
-    again = read_data(root)
-    assert [again.count(split) for split in data.splits] == [data.count(s) for s in data.splits]
 
 
 def test_what_cannot_be_used_is_counted_by_reason(tmp_path):
@@ -296,7 +167,7 @@ def test_a_test_set_is_drawn_where_it_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: (root / "x.json").write_text("[]"), "found none of: annotation files"),
+        (lambda root: (root / "x.json").write_text("[]"), "there is none (1 .json)"),
         (lambda root: (root / "a.xml").write_text(labelled_data.voc_xml("a")), "has its picture"),
     ],
 )
@@ -360,16 +231,6 @@ def test_one_coco_file_with_a_byte_order_mark_and_ids_as_text(tmp_path):
     found = convert_data(tmp_path / "all.json", tmp_path / "out").data
     assert sum(sum(found.count(split).values()) for split in found.splits) == 6
     assert not +found.left_out
-
-
-def test_class_names_that_may_be_one(tmp_path):
-    root = labelled_data.write_yolo(tmp_path / "yolo")
-    text = (root / "data.yaml").read_text()
-    (root / "data.yaml").write_text(text.replace("[ring, bar]", "[ring, ring]"))
-    with pytest.raises(ValueError, match=r"classes \[0, 1\] are all called 'ring'"):
-        read_data(root)
-    (root / "data.yaml").write_text(text.replace("[ring, bar]", "[ring, Ring]"))
-    assert "Ring and ring count as classes of their own" in read_data(root).notes[0]
 
 
 def test_pictures_without_annotations_are_counted(tmp_path):

@@ -263,6 +263,14 @@ def test_facts_are_those_of_the_data(tmp_path):
     assert found.small_object == pytest.approx(bars[0] + 0.2 * (bars[1] - bars[0]), abs=1e-3)
 
 
+def test_validation_pictures_without_objects_are_refused(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    (root / "labels/val/d.txt").write_text("")
+    data = convert_data(root, tmp_path / "out").data
+    with pytest.raises(ValueError, match="Expected objects in the validation pictures of"):
+        data_facts(data)
+
+
 def test_python_of_a_config_reads_as_it_was():
     value = {
         "type": "A",

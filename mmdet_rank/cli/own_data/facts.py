@@ -74,16 +74,17 @@ def data_facts(data: DataSet) -> DataFacts:
         data: A split data set.
 
     Raises:
-        ValueError: If no training picture has an object.
+        ValueError: If no training picture has an object, or no validation picture.
     """
+    for split, kind in (("train", "training"), ("val", "validation")):
+        if not any(data.count(split).values()):
+            raise ValueError(
+                f"Expected objects in the {kind} pictures of {data.root}, but there is none; label "
+                "some, or give another split."
+            )
     train = data.splits["train"]
     counted = [[o for o in picture.objects if not o.ignored] for picture in train]
     objects = [labelled for labels in counted for labelled in labels]
-    if not objects:
-        raise ValueError(
-            f"Expected objects in the training pictures of {data.root}, but there is none; label "
-            "some, or give another split."
-        )
     sides = np.sqrt([labelled.box[2] * labelled.box[3] for labelled in objects])
     names = np.array([labelled.category for labelled in objects])
     small = min(float(np.quantile(sides[names == name], 0.1)) for name in np.unique(names))

@@ -1,0 +1,108 @@
+"""Data in YOLO's form: paths of other machines, numbers of classes, and what cannot be read."""
+
+import labelled_data
+import pytest
+
+from mmdet_rank.annotations.conversion import convert_data, read_data
+
+
+def test_yolo_polygons_and_one_folder_without_splits(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data", polygons=True, split_folders=False)
+    data = read_data(root)
+    assert sorted(p.file.stem for p in data.splits["train"]) == list("abcde")
+    bars = {p.file.stem: p.objects for p in data.splits["train"]}["c"]
+    assert bars[1].segmentation[0] == pytest.approx([5, 30, 50, 30, 50, 41, 5, 41], abs=1e-3)
+    assert bars[1].area == pytest.approx(45 * 11, rel=1e-4)
+
+
+def test_paths_of_another_machine_in_data_yaml(tmp_path):
+    """Whole paths of Unix and Windows, and lists of whole paths."""
+    root = labelled_data.write_yolo(tmp_path / "data")
+    # Folders whose names say nothing.
+    for kind in ("images", "labels"):
+        for split, name in (("train", "one"), ("val", "two")):
+            (root / kind / split).rename(root / kind / name)
+    heads = [
+        "path: /home/me/set\ntrain: /home/me/set/images/one\nval: /home/me/set/images/two\n",
+        "train: C:\\Users\\me\\set\\images\\one\nval: C:\\Users\\me\\set\\images\\two\n",
+        "path: /home/me/set\ntrain: one.txt\nval: two.txt\n",
+    ]
+    for split, name in (("train", "one"), ("val", "two")):
+        lines = [f"/home/me/set/images/{name}/{n}.jpg" for n in labelled_data.SPLITS[split]]
+        (root / f"{name}.txt").write_text("\n".join(lines))
+    for head in heads:
+        (root / "data.yaml").write_text(head + "names: {0: ring, 1: bar}\n")
+        data = read_data(root)
+        stems = {split: [p.file.stem for p in pictures] for split, pictures in data.splits.items()}
+        assert stems == labelled_data.SPLITS
+        assert data.notes == []
+    (root / "data.yaml").write_text("train: images/none\nnames: [ring, bar]\n")
+    data = read_data(root)
+    assert len(data.splits["train"]) == 5
+    assert "says that pictures are in images/none, where there are none" in data.notes[0]
+
+
+def test_numbers_of_classes_are_those_of_data_yaml(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: {1: bar, 7: x}\n")
+    data = read_data(root)
+    assert data.categories == {"bar": 2, "x": 8}
+    # Rings are 0, and nothing is called so.
+    assert data.left_out == {"objects of a class that has no name": 3}
+    assert data.count("train") == {"bar": 3, "x": 0}
+    notes = convert_data(root, tmp_path / "out").data.notes
+    assert notes == [
+        "x: no object in the pictures of train, so not learnt.",
+        "bar, x: no object in the pictures of val, so not measured.",
+    ]
+
+
+def test_labels_with_windows_line_ends_keypoints_and_faults(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    plain = read_data(root)
+    for file in [*root.rglob("*.txt"), root / "data.yaml"]:
+        text = file.read_bytes().replace(b"\n", b"\r\n")
+        file.write_bytes(b"\xef\xbb\xbf" + text + b"\r\n")
+    assert read_data(root) == plain
+    # Two keypoints of two numbers each, which would be a polygon.
+    with (root / "data.yaml").open("a") as file:
+        file.write("kpt_shape: [2, 2]\n")
+    for file in root.rglob("*.txt"):
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        file.write_text("\n".join(f"{line} 0.5 0.5 0.6 0.6" for line in lines if line.strip()))
+    assert read_data(root) == plain
+    file = root / "labels/train/a.txt"
+    file.write_text("0 12 18 16 24\n" + file.read_text())
+    (root / "labels/train/z.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    found = read_data(root)
+    assert found.splits == plain.splits
+    assert found.left_out == {
+        "lines in pixels, where YOLO has shares of the picture": 1,
+        "label files without a picture": 1,
+    }
+
+
+def test_yolo_of_another_machine_and_a_list_of_classes(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    text = "train: ../train/images\nval: ../valid/images\nnames: {0: ring, 1: bar}\n"
+    for split, folder in (("train", "train"), ("val", "valid")):
+        for kind in ("images", "labels"):
+            (root / folder).mkdir(exist_ok=True)
+            (root / kind / split).rename(root / folder / kind)
+    (root / "data.yaml").write_text(text)
+    data = read_data(root / "data.yaml")
+    assert {s: len(p) for s, p in data.splits.items()} == {"train": 4, "val": 1}
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("ring\nbar\n")
+    again = read_data(root)
+    assert [again.count(split) for split in data.splits] == [data.count(s) for s in data.splits]
+
+
+def test_class_names_that_may_be_one(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "yolo")
+    text = (root / "data.yaml").read_text()
+    (root / "data.yaml").write_text(text.replace("[ring, bar]", "[ring, ring]"))
+    with pytest.raises(ValueError, match=r"classes \[0, 1\] are all called 'ring'"):
+        read_data(root)
+    (root / "data.yaml").write_text(text.replace("[ring, bar]", "[ring, Ring]"))
+    assert "Ring and ring count as classes of their own" in read_data(root).notes[0]
