@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from comparison_picture import draw_comparison
@@ -67,6 +68,35 @@ def compare(argv: list[str] | None = None) -> None:
     print(summary(rows))
     if args.plot:
         draw_comparison(*selected(rows)).savefig(args.plot, dpi=120)
+
+
+def run_all(
+    configs: Sequence[Path],
+    seeds: Sequence[int],
+    epochs: int | None,
+    work_dir: Path,
+    options: Sequence[str],
+    out: str | Path | None,
+) -> dict[str, list[dict]]:
+    """Run each config with each seed, and write the figures of every run after each config.
+
+    Args:
+        configs: Of different names.
+        seeds: Of the runs.
+        epochs: Budget; None for that of each config.
+        work_dir: Folder of all runs; those whose results are there are not repeated.
+        options: Further ``--cfg-options``.
+        out: JSON file for the figures; None for none.
+
+    Returns:
+        The figures of each run, by the config's name; see `runs.run_once`.
+    """
+    rows: dict[str, list[dict]] = {}
+    for config in configs:
+        rows[config.stem] = [run_once(config, seed, epochs, work_dir, options) for seed in seeds]
+        if out:
+            write_json(out, rows)
+    return rows
 
 
 def make_parser() -> argparse.ArgumentParser:
