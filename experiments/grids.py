@@ -8,6 +8,7 @@ from typing import NamedTuple
 __all__ = ["GRIDS", "Cell", "Grid"]
 
 HEAD = "model.bbox_head"
+MASKS = "model.mask_head"
 RCNN = "model.train_cfg.rcnn"
 
 
@@ -109,8 +110,35 @@ def _values(config: str, key: str, values: Sequence[object], *more: str) -> dict
     return {str(value): Cell(config, (*more, f"{key}={value}")) for value in values}
 
 
+def _balance_of(losses: dict[str, Cell]) -> dict[str, Cell]:
+    """Cells whose runs also tell how much of the gradient lowers scores over how much raises."""
+    # As often as the digits' configs log.
+    options = (
+        "default_hooks.balance.type=GradientBalanceHook",
+        "default_hooks.balance.interval=20",
+    )
+    return {name: Cell(config, (*more, *options)) for name, (config, more) in losses.items()}
+
+
+def _scored(config: str, loss: str, weight: str, box_weight: float) -> Cell:
+    """A head that ranks, without auxiliary branch, trained by a score-based loss."""
+    return Cell(
+        config,
+        (
+            f"{HEAD}.loss_cls.type={loss}",
+            f"{HEAD}.criterion.type=ScoreCriterion",
+            f"{HEAD}.criterion.instance_weight={weight}",
+            f"{HEAD}.loss_bbox.loss_weight={box_weight}",
+        ),
+    )
+
+
 _RANKING = f"{HEAD}.criterion.instance_weight=ranking"
 _CONSTANT = f"{HEAD}.criterion.balance=constant"
+_NO_OHEM = (f"{HEAD}.use_ohem=False", f"{HEAD}.loss_cls.reduction=mean")
+# MMDetection's head cannot do without the branch; by a weight of 0 it trains nothing.
+_NO_SEGMENTATION = (f"{MASKS}.loss_segm.loss_weight=0.0",)
+_FIRST_EPOCH = ("train_cfg.max_epochs=1",)
 _IOU = (f"{HEAD}.loss_bbox.type=IoULoss", f"{HEAD}.loss_bbox.mode=linear")
 
 #: By number of the table in the thesis.
@@ -168,6 +196,23 @@ GRIDS: dict[str, Grid] = {
             f"{HEAD}.criterion.balance.type=epoch",
         ),
     ),
+    "7.4": Grid(
+        "balance of the gradients of background and objects, of losses of RetinaNet (Fig. 7.4)",
+        _balance_of(
+            {
+                "cross entropy": Cell(
+                    "retinanet_r18_fpn_digits",
+                    (
+                        f"{HEAD}.loss_cls._delete_=True",
+                        f"{HEAD}.loss_cls.type=CrossEntropyLoss",
+                        f"{HEAD}.loss_cls.use_sigmoid=True",
+                    ),
+                ),
+                "focal": Cell("retinanet_r18_fpn_digits"),
+                "aLRP": Cell("alrp-retinanet_r18_fpn_digits"),
+            }
+        ),
+    ),
     "8.1": Grid("instance weight by balance of RS-ATSS", _instance_weights()),
     "8.3": Grid(
         "RS-R-CNN with and without sampling",
@@ -180,12 +225,54 @@ GRIDS: dict[str, Grid] = {
     "8.4": Grid(
         "losses of ATSS and PAA",
         {
-            "focal x ATSS with centerness": Cell("atss_r18_fpn_digits"),
+            "focal x ATSS": _scored("rs-atss_r18_fpn_digits", "FocalLoss", "centerness", 2.0),
+            "focal x PAA": _scored("rs-paa_r18_fpn_digits", "FocalLoss", "iou", 1.3),
+            "focal, auxiliary branch x ATSS": Cell("atss_r18_fpn_digits"),
+            "focal, auxiliary branch x PAA": Cell("paa_r18_fpn_digits"),
             "AP x ATSS": Cell("ap-atss_r18_fpn_digits"),
+            "QFL x ATSS": _scored("rs-atss_r18_fpn_digits", "QualityFocalLoss", "score", 2.0),
+            "QFL x PAA": _scored("rs-paa_r18_fpn_digits", "QualityFocalLoss", "score", 2.0),
+            "QFL, IoU weights x PAA": _scored(
+                "rs-paa_r18_fpn_digits", "QualityFocalLoss", "iou", 1.3
+            ),
             "aLRP x ATSS": Cell("alrp-atss_r18_fpn_digits"),
             "RS x ATSS": Cell("rs-atss_r18_fpn_digits"),
-            "focal x PAA with IoU branch": Cell("paa_r18_fpn_digits"),
             "RS x PAA": Cell("rs-paa_r18_fpn_digits"),
+        },
+    ),
+    "8.7": Grid(
+        "heuristics of YOLACT, and RS Loss without any (the size-based normalization of masks is "
+        "part of MMDetection's head)",
+        {
+            "all": Cell("yolact_r18_fpn_digits"),
+            "no OHEM": Cell("yolact_r18_fpn_digits", _NO_OHEM),
+            "no segmentation branch": Cell("yolact_r18_fpn_digits", _NO_SEGMENTATION),
+            "neither": Cell("yolact_r18_fpn_digits", (*_NO_OHEM, *_NO_SEGMENTATION)),
+            "RS Loss": Cell("rs-yolact_r18_fpn_digits"),
+        },
+    ),
+    "L.1": Grid(
+        "aLRP Loss by its definition, with the right target and with 0 (Fig. L.1)",
+        _balance_of(
+            {
+                target: Cell(
+                    "alrp-retinanet_r18_fpn_digits",
+                    (
+                        f"{HEAD}.loss_cls.type=aLRPLossByDefinition",
+                        f"{HEAD}.loss_cls.target={target}",
+                    ),
+                )
+                for target in ("localization", "zero")
+            }
+        ),
+    ),
+    "N.1": Grid(
+        "aLRP and RS Loss on Faster R-CNN, after the first epoch and at the end",
+        {
+            "aLRP x first epoch": Cell("alrp-faster-rcnn_r18_fpn_digits", _FIRST_EPOCH),
+            "RS x first epoch": Cell("rs-faster-rcnn_r18_fpn_digits", _FIRST_EPOCH),
+            "aLRP x end": Cell("alrp-faster-rcnn_r18_fpn_digits"),
+            "RS x end": Cell("rs-faster-rcnn_r18_fpn_digits"),
         },
     ),
     "N.2": Grid(

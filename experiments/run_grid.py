@@ -12,15 +12,19 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from grids import GRIDS, Grid
+from matplotlib.figure import Figure
 from runs import FIGURES, ROOT, keep_settings, run_once, spread
 
 from mmdet_rank.cli.errors import UserError, run_tool
-from mmdet_rank.files import write_json
+from mmdet_rank.files import write_json, written_whole
+
+_RANGE = {"least": min, "mean": statistics.fmean, "greatest": max}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,6 +60,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "grids")
     parser.add_argument("--out", type=Path, help="JSON file for the figures of every run")
     parser.add_argument(
+        "--plot", type=Path, help="PNG or SVG file for the curves of grids 7.4 and L.1"
+    )
+    parser.add_argument(
         "--cfg-options", nargs="+", default=[], help="options for all runs, as for tools/train.py"
     )
     return parser
@@ -77,6 +84,13 @@ def run_grid(args: argparse.Namespace) -> None:
     if unknown:
         raise UserError(
             f"Expected cells of table {args.grid}, {list(grid.cells)}, but got {unknown}."
+        )
+    if args.iterations is not None and any(
+        option.startswith("train_cfg.max_epochs") for n in names for option in grid.cells[n].options
+    ):
+        raise UserError(
+            f"Expected a budget by --epochs for table {args.grid}, which looks at the first epoch, "
+            f"but got --iterations {args.iterations}."
         )
     folder = args.work_dir / args.grid
     if args.config and not args.config.is_file():
@@ -111,6 +125,10 @@ def run_grid(args: argparse.Namespace) -> None:
         if args.out:
             write_json(args.out, cells)
     print(table(grid, cells))
+    if args.plot:
+        figure = draw_balance(grid, cells)
+        with written_whole(args.plot) as temporary:
+            figure.savefig(temporary, dpi=120)
 
 
 def data_options(folder: Path | None) -> list[str]:
@@ -168,8 +186,53 @@ def table(grid: Grid, cells: dict[str, Sequence[dict]]) -> str:
         ]
         return "\n\n".join([grid.title, *blocks])
     figures = (*FIGURES, "correlation")
+    header = ["", *FIGURES, "rank corr."]
     lines = [[name, *(_cell(runs, figure) for figure in figures)] for name, runs in cells.items()]
-    return f"{grid.title}\n\n" + markdown(["", *FIGURES, "rank corr."], lines)
+    if all("gradient_balance" in run for runs in cells.values() for run in runs):
+        header += [f"{what} gradient ratio" for what in _RANGE]
+        for line, runs in zip(lines, cells.values(), strict=True):
+            line += [
+                spread([of(value for _, value in balance_of(run)) for run in runs], 1, 2)
+                for of in _RANGE.values()
+            ]
+    return f"{grid.title}\n\n" + markdown(header, lines)
+
+
+def balance_of(run: dict) -> list[list[float]]:
+    """Iterations and gradient ratios of a run's one classifier, or of the first of several.
+
+    Raises:
+        UserError: There are none.
+    """
+    curves = list(run.get("gradient_balance", {}).values())
+    if not curves:
+        raise UserError(
+            "Expected runs with GradientBalanceHook, those of the grids 7.4 and L.1, but these "
+            "have logged no gradient ratios; leave --plot out."
+        )
+    return curves[0]
+
+
+def draw_balance(grid: Grid, cells: dict[str, Sequence[dict]]) -> Figure:
+    """Curves of the ratio of gradients that lower scores to those that raise them (Fig. 7.4, L.1).
+
+    Args:
+        grid: the table.
+        cells: runs by name of the cell, each with a line.
+    """
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, runs) in enumerate(cells.items()):
+        for place, run in enumerate(runs):
+            iterations, ratios = zip(*balance_of(run), strict=True)
+            axes.plot(iterations, ratios, color=f"C{number}", label=None if place else name)
+    axes.axhline(1, color="0.7", lw=0.8, zorder=0)
+    axes.set_yscale("log")
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("gradients: lowering / raising")
+    axes.legend(frameon=False)
+    axes.set_title(grid.title, fontsize=9, wrap=True)
+    return figure
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,8 @@ def keep_config(folder: Path, config: Path) -> None:
 def measure(config: Path, training: Path, prefix: Path) -> dict:
     """Figures of a finished run from its detections and its log.
 
+    With `GradientBalanceHook` also ``gradient_balance``, its curve of each classifier.
+
     Args:
         config: The config as it was tested, with all options.
         training: Folder of the training.
@@ -219,12 +221,37 @@ def measure(config: Path, training: Path, prefix: Path) -> dict:
     truth = load_json(evaluator.ann_file)
     metric = evaluator.metric
     metrics = [metric] if isinstance(metric, str) else metric
-    times = [entry["time"] for entry in read_scalars(training) if "time" in entry]
-    return {
-        name: measure_detections(truth, load_json(f"{prefix}.{iou_type}.json"), iou_type)
-        for name, iou_type in IOU_TYPES.items()
-        if iou_type in metrics
-    } | {"iteration": statistics.median(times)}
+    log = read_scalars(training)
+    times = [entry["time"] for entry in log if "time" in entry]
+    balance = gradient_balance(log)
+    figures = {"gradient_balance": balance} if balance else {}
+    return (
+        figures
+        | {
+            name: measure_detections(truth, load_json(f"{prefix}.{iou_type}.json"), iou_type)
+            for name, iou_type in IOU_TYPES.items()
+            if iou_type in metrics
+        }
+        | {"iteration": statistics.median(times)}
+    )
+
+
+def gradient_balance(log: Sequence[Mapping[str, float]]) -> dict[str, list[list[float]]]:
+    """Iterations and what `GradientBalanceHook` logged of each classifier there.
+
+    Args:
+        log: Entries of a training's log.
+
+    Example:
+        >>> gradient_balance([{"step": 20, "bbox_head/lowering_over_raising": 1.5}, {"step": 40}])
+        {'bbox_head': [[20, 1.5]]}
+    """
+    found: dict[str, list[list[float]]] = {}
+    for entry in log:
+        for key, value in entry.items():
+            if key.endswith(ending := "/lowering_over_raising"):
+                found.setdefault(key.removesuffix(ending), []).append([entry["step"], value])
+    return found
 
 
 def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> dict:

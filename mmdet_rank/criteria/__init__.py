@@ -7,6 +7,7 @@ from .instance_weights import INSTANCE_WEIGHTS
 from .problem import BoxTask, MaskTask, RankingProblem
 from .ranked_losses import RankedLosses
 from .ranking_criterion import RankingCriterion, build_criterion
+from .score_criterion import ScoreCriterion
 
 __all__ = [
     "BALANCES",
@@ -16,6 +17,7 @@ __all__ = [
     "RankedLosses",
     "RankingCriterion",
     "RankingProblem",
+    "ScoreCriterion",
     "build_balance",
     "build_criterion",
 ]

@@ -2,6 +2,7 @@
 
 import mmdet_rank._stack  # noqa: F401
 
+from .alrp_by_definition import aLRPLossByDefinition
 from .alrp_loss import aLRPLoss
 from .ap_loss import APLoss
 from .base import RankedLoss, RankingLoss
@@ -44,4 +45,5 @@ __all__ = [
     "SquaredDiceLoss",
     "UnifiedFocalLoss",
     "aLRPLoss",
+    "aLRPLossByDefinition",
 ]

@@ -7,13 +7,20 @@ import json
 from pathlib import Path
 
 import grids
+import numpy as np
 import pytest
 import run_grid
+import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from configs import load_config
+from mmdet_rank.cli.errors import UserError
+from mmdet_rank.criteria.balance import EpochBalance
 
 ROOT = Path(__file__).parents[2]
 cached_config = functools.cache(load_config)
@@ -38,7 +45,8 @@ def test_every_cell_is_a_model(number):
     seen = set()
     for name, cell in grids.GRIDS[number].cells.items():
         config = load_cell(cell)
-        key = json.dumps(config.model.to_dict(), sort_keys=True, default=str)
+        parts = dict(model=config.model.to_dict(), train_cfg=config.train_cfg.to_dict())
+        key = json.dumps(parts, sort_keys=True, default=str)
         assert key not in seen, name
         seen.add(key)
         if len(seen) % 4 != 1:
@@ -63,6 +71,42 @@ def test_options_reach_the_criterion():
     assert criterion("sorting", "ranking alone").loss_cls.sort is False
     assert criterion("7.2", "15").loss_bbox.loss_weight == 15
     assert criterion("8.1", "iou x 3").loss_bbox.loss_weight == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "losses"),
+    [
+        ("7.4", "cross entropy", {"loss_cls", "loss_bbox"}),
+        ("8.4", "focal x ATSS", {"loss_cls", "loss_bbox"}),
+        ("8.4", "QFL x PAA", {"loss_cls", "loss_bbox"}),
+        ("8.7", "neither", {"loss_cls", "loss_bbox", "loss_mask", "loss_segm"}),
+        ("L.1", "zero", {"loss_cls", "loss_bbox"}),
+        ("N.1", "aLRP x end", {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"}),
+    ],
+)
+def test_cells_that_no_other_table_has_give_a_loss(number, name, losses):
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    model = MODELS.build(load_cell(grids.GRIDS[number].cells[name]).model)
+    for module in model.modules():
+        if isinstance(module, EpochBalance):
+            module.period = 10  # as SelfBalanceHook does
+    samples = []
+    for labels in ([1], [0, 9]):
+        sample = DetDataSample(metainfo=dict(
+            img_shape=(64, 64), ori_shape=(64, 64), pad_shape=(64, 64),
+            batch_input_shape=(64, 64), scale_factor=(1.0, 1.0)))  # fmt: skip
+        boxes = torch.tensor([[4.0, 8.0, 40.0, 44.0], [20.0, 2.0, 60.0, 50.0]])[: len(labels)]
+        masks = BitmapMasks(np.ones((len(labels), 64, 64), dtype=np.uint8), 64, 64)
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor(labels), masks=masks)
+        sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.tensor(labels[:0]))
+        samples.append(sample)
+    found = model.loss(torch.randn(2, 3, 64, 64), samples)
+    assert {key for key in found if "loss" in key} == losses
+    total = sum(sum(v) if isinstance(v, list) else v for k, v in found.items() if "loss" in k)
+    assert torch.isfinite(total)
+    total.backward()
+    assert any(p.grad.abs().sum() > 0 for p in model.backbone.parameters() if p.grad is not None)
 
 
 def test_runs_of_cells_and_seeds(tmp_path, monkeypatch, capsys):
@@ -112,6 +156,8 @@ def test_budget_by_iterations(tmp_path, monkeypatch, capsys):
     arguments = ["4.2", "--seeds", "0", "--cells", "OFB", "--work-dir", str(tmp_path)]
     assert run_grid.main([*arguments, "--iterations", "25"]) == 0
     assert calls == [(None, 25)]
+    assert run_grid.main(["N.1", *arguments[1:3], "--iterations", "25"]) == 1
+    assert "Expected a budget by --epochs for table N.1" in capsys.readouterr().err
     assert run_grid.main([*arguments, "--iterations", "30"]) == 1
     assert "another --work-dir" in capsys.readouterr().err
     with pytest.raises(SystemExit):
@@ -134,6 +180,21 @@ def test_tables():
     assert lines[-1] == "| OFB | 30.0 | 50.0 | 20.0 | 70.0 | 20.0 | 10.0 | 40.0 | - |"
     *_, line = run_grid.table(grids.GRIDS["4.2"], {"OFB": [other]}).splitlines()
     assert line == "| OFB | 40.0 | 50.0 | 20.0 | 70.0 | 20.0 | 10.0 | 40.0 | 0.25 |"
+
+
+def test_curves_of_gradients(tmp_path):
+    figures = dict.fromkeys(run_grid.FIGURES, 0.25) | {"correlation": 0.5}
+    curves = {"bbox_head": [[20, 4.0], [40, 1.0]]}, {"bbox_head": [[20, 2.0], [40, 1.5]]}
+    one, other = ({"boxes": figures, "gradient_balance": curve} for curve in curves)
+    grid = grids.GRIDS["7.4"]
+    *_, focal, alrp = run_grid.table(grid, {"focal": [one], "aLRP": [one, other]}).splitlines()
+    assert focal.endswith("| 0.50 | 1.00 | 2.50 | 4.00 |")
+    assert alrp.endswith("| 1.25 ± 0.35 | 2.12 ± 0.53 | 3.00 ± 1.41 |")
+    (axes,) = run_grid.draw_balance(grid, {"focal": [one], "aLRP": [one, other]}).axes
+    assert [line.get_ydata().tolist() for line in axes.lines[:3]] == [[4, 1], [4, 1], [2, 1.5]]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["focal", "aLRP"]
+    with pytest.raises(UserError, match="leave --plot out"):
+        run_grid.draw_balance(grid, {"focal": [{"boxes": figures}]})
 
 
 def test_list_and_mistakes(capsys):
