@@ -109,6 +109,10 @@ def _read_file(
         check_coco(data, str(file))
     refuse_other_than_objects(data["images"], "image", str(file))
     places = _places(file, folder)
+    info = data.get("info")
+    root = Path(str(info.get("root") or "")) if isinstance(info, dict) else Path()
+    if root.is_absolute() and root.is_dir():
+        places.append(root)  # Converted data names the folder that its pictures stayed in.
     found_there: list[tuple[dict, Picture]] = []
     missing = []
     for image in data["images"]:

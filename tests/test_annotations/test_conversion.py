@@ -67,6 +67,18 @@ def test_every_form_gives_the_same_files_and_stays_as_it_is(form, tmp_path):
             assert (image["width"], image["height"]) == labelled_data.SIZES[stem]
 
 
+def test_what_was_converted_is_a_data_set_itself(tmp_path):
+    """Its pictures lie elsewhere, in the folder that the files name."""
+    root = labelled_data.write_voc(tmp_path / "data" / "voc")
+    first = convert_data(root, tmp_path / "first")
+    again = convert_data(tmp_path / "first", tmp_path / "again")
+    assert again.data.form == "COCO"
+    for split in labelled_data.SPLITS:
+        for one, other in zip(first.data.splits[split], again.data.splits[split], strict=True):
+            assert one.file == other.file
+        assert objects_of(first.files[split]) == objects_of(again.files[split])
+
+
 def test_coco_keeps_the_ids_of_its_categories(tmp_path):
     conversion = convert_data(labelled_data.write_coco(tmp_path / "data"), tmp_path / "out")
     data = json.loads(conversion.files["train"].read_text())
