@@ -79,6 +79,19 @@ def test_the_mask_loss_has_the_value_of_the_classification_loss(name):
     torch.testing.assert_close(losses["loss_mask"], losses["loss_cls"])
 
 
+@every_segmentor
+def test_the_mask_loss_counts_by_its_weight_where_it_is_not_balanced(name):
+    images, samples = make_batch((2, 1), masks=True)
+    losses = []
+    for weight in (1.0, 3.0):
+        torch.manual_seed(0)
+        loss_mask = dict(type="DiceLoss", use_sigmoid=name == "solov2", loss_weight=weight)
+        losses.append(build_segmentor(name, "APLoss", loss_mask=loss_mask).loss(images, samples))
+    once, thrice = losses
+    torch.testing.assert_close(thrice["loss_cls"], once["loss_cls"])
+    torch.testing.assert_close(thrice["loss_mask"], 3 * once["loss_mask"])
+
+
 def overfit(model, images, samples, iterations):
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(iterations):
