@@ -15,7 +15,7 @@ from mmdet_rank.cli.errors import UserError, refused_input
 from mmdet_rank.evaluation.average_precision import correlation_bounds
 from mmdet_rank.evaluation.coco import DEFAULT_MAX_DETS, evaluate_coco
 from mmdet_rank.evaluation.confusion import confusion_matrix
-from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, mean_defined
+from mmdet_rank.evaluation.lrp import mean_defined
 from mmdet_rank.evaluation.panoptic import evaluate_panoptic
 from mmdet_rank.evaluation.report import (
     F1_TAU,
@@ -43,8 +43,8 @@ def evaluate_files(args: argparse.Namespace) -> None:
     """
     if args.compare is None and (args.annotations is None or args.results is None):
         raise UserError("--annotations and --results are needed, or --compare")
-    if args.dataset == "panoptic" and (len(args.tau) > 1 or args.importance != EQUAL_IMPORTANCE):
-        raise UserError("--dataset panoptic takes one --tau and no --importance")
+    if args.dataset == "panoptic" and len(args.tau) > 1:
+        raise UserError("--dataset panoptic takes one --tau")
     if args.dataset != "coco" and args.quality != "iou":
         raise UserError(f"--quality giou is for boxes of COCO files, not for {args.dataset}")
     if args.dataset == "panoptic" and args.bounds:
@@ -148,6 +148,7 @@ def evaluate(args: argparse.Namespace, file: Path) -> tuple[dict, Evaluation | N
             args.gt_folder or args.annotations.with_suffix(""),
             args.dt_folder or file.with_suffix(""),
             tau=args.tau[0],
+            importance=args.importance,
             progress=progress,
             names=names,
         )

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mmdet_rank.annotations.panoptic import check_panoptic
 
-from .lrp import lrp_from_counts, mean_defined
+from .lrp import EQUAL_IMPORTANCE, check_importance, lrp_from_counts, mean_defined
 from .quality import panoptic_quality
 from .report import defined
 
@@ -35,6 +35,7 @@ def evaluate_panoptic(
     dt_folder: str | Path,
     *,
     tau: float = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
     progress: Callable[..., Any] | None = None,
     names: tuple[str, str] = ("ground truth", "results"),
 ) -> dict:
@@ -46,6 +47,8 @@ def evaluate_panoptic(
         gt_folder: folder of the PNG files that ``ground_truth`` names.
         dt_folder: folder of the PNG files that ``results`` names.
         tau: IoU above which segments match for LRP, in [0.5, 1); PQ always uses 0.5.
+        importance: weights of true positives, false positives and false negatives in LRP (thesis
+            Eq. 5.9); all else stays as it is.
         progress: makes a progress bar, as ``tqdm.tqdm`` does.
         names: what to call the two files in messages.
 
@@ -54,6 +57,7 @@ def evaluate_panoptic(
         ValueError: when a file is not what it should be; the message names the image.
     """
     check_panoptic_tau(tau)
+    check_importance(importance)
     truth = check_panoptic(ground_truth, names[0])
     predictions = check_panoptic(results, names[1], results=True).images
     images = truth.images.keys()
@@ -87,7 +91,9 @@ def evaluate_panoptic(
                 tau=level,
                 where=where,
             )
-    return panoptic_report(counts[tau], counts[PQ_TAU], truth.categories, tau=tau)
+    return panoptic_report(
+        counts[tau], counts[PQ_TAU], truth.categories, tau=tau, importance=importance
+    )
 
 
 def panoptic_counts(
@@ -174,6 +180,7 @@ def panoptic_report(
     categories: Sequence[dict],
     *,
     tau: float = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
 ) -> dict:
     """Build the panoptic LRP report from the counts of all images.
 
@@ -185,6 +192,7 @@ def panoptic_report(
         pq_counts: the same at 0.5, for PQ, SQ and RQ.
         categories: the C categories with ``name`` and ``isthing``.
         tau: IoU above which segments matched.
+        importance: as in :func:`evaluate_panoptic`; the report has it where it is not all 1.
     """
     per_class = {}
     is_thing = {}
@@ -192,7 +200,8 @@ def panoptic_report(
         num_tp, num_fp, num_fn, iou_sum = row.tolist()
         if num_tp + num_fp + num_fn == 0:
             continue
-        error = lrp_from_counts(num_tp, num_fp, num_fn, max(num_tp - iou_sum, 0.0), tau=tau)
+        loc_sum = max(num_tp - iou_sum, 0.0)
+        error = lrp_from_counts(num_tp, num_fp, num_fn, loc_sum, tau=tau, importance=importance)
         quality = panoptic_quality(*pq_row.tolist())
         values: dict[str, Any]
         values = dict(zip(("LRP", "LRP_Loc", "LRP_FP", "LRP_FN"), error, strict=True))
@@ -206,6 +215,8 @@ def panoptic_report(
     }
     keys = ("LRP", "LRP_Loc", "LRP_FP", "LRP_FN", "PQ", "SQ", "RQ")
     report: dict = {"tau": tau}
+    if tuple(importance) != EQUAL_IMPORTANCE:
+        report["importance"] = list(importance)
     for group, members in groups.items():
         report[group] = {
             key: defined(mean_defined(per_class[name][key] for name in members)) for key in keys

@@ -23,7 +23,7 @@ from pycocotools import mask as mask_utils
 
 from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.metrics import CocoLRPMetric, PanopticLRPMetric
-from mmdet_rank.evaluation.panoptic import read_panoptic_png
+from mmdet_rank.evaluation.panoptic import evaluate_panoptic, panoptic_report, read_panoptic_png
 from mmdet_rank.evaluation.report import F1_FIGURES
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "lrp"
@@ -372,6 +372,35 @@ def test_panoptic_tau():
     assert found["coco_panoptic/LRP_Loc"] < 0.25
     with pytest.raises(ValueError, match=r"tau in \[0.5, 1\)"):
         panoptic_metric(tau=0.4)
+
+
+def test_panoptic_importance(tmp_path):
+    # Of 4 true positives of mean IoU 0.8, 2 false positives and 3 misses; and of a miss alone.
+    counts = np.array([[4, 2, 3, 3.2], [0, 0, 1, 0]])
+    categories = [{"name": "car", "isthing": 1}, {"name": "sky", "isthing": 0}]
+    report = panoptic_report(counts, counts, categories, importance=(2, 1, 5))
+    plain = panoptic_report(counts, counts, categories)
+    errors = 2 * (4 - 3.2) / 0.5 + 1 * 2 + 5 * 3
+    car, sky = report["per_class"]["car"], report["per_class"]["sky"]
+    assert car["LRP"] == pytest.approx(errors / (2 * 4 + 1 * 2 + 5 * 3))
+    assert sky["LRP"] == 1
+    assert report["all"]["LRP"] == pytest.approx((car["LRP"] + 1) / 2)
+    assert report["importance"] == [2, 1, 5]
+    assert "importance" not in plain
+    # All but LRP itself is what it was.
+    assert car | {"LRP": 0} == plain["per_class"]["car"] | {"LRP": 0}
+    samples, meta, _ = panoptic_samples()
+    metric = panoptic_metric(importance=(1, 1, 4), report_prefix=str(tmp_path / "run"))
+    metric.dataset_meta = meta
+    metric.process({}, samples)
+    found = metric.evaluate(size=len(samples))
+    folder = DATA / "panoptic"
+    truth, results = (json.loads((folder / f"{name}.json").read_text()) for name in ("gt", "dt"))
+    whole = evaluate_panoptic(truth, results, folder / "gt", folder / "dt", importance=(1, 1, 4))
+    assert whole["all"]["LRP"] == pytest.approx(found["coco_panoptic/LRP"])
+    assert json.loads((tmp_path / "run.panoptic.lrp.json").read_text())["importance"] == [1, 1, 4]
+    with pytest.raises(ValueError, match="three positive importance weights"):
+        panoptic_metric(importance=(1, 1, 0))
 
 
 def test_panoptic_refuses_gray_png(tmp_path):

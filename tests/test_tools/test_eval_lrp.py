@@ -217,6 +217,17 @@ def test_several_taus_and_importance(main, tmp_path, capsys):
         assert values["oLRP_FN"] <= report["per_class"][name]["oLRP_FN"]
         assert values["threshold"] <= report["per_class"][name]["threshold"]
     assert dear_misses["oLRP_FN"] < report["oLRP_FN"]
+    panoptic = [*files("panoptic"), "--dataset", "panoptic"]
+    assert call(main, *panoptic, *weighted) == 0
+    weighed = json.loads(out.read_text())
+    assert call(main, *panoptic, "--quiet", "--out", out) == 0
+    plain = json.loads(out.read_text())
+    assert weighed["importance"] == [1, 1, 4]
+    assert weighed["all"]["PQ"] == plain["all"]["PQ"]
+    assert weighed["all"]["LRP"] > plain["all"]["LRP"]
+    capsys.readouterr()
+    assert call(main, *panoptic, "--tau", 0.5, 0.6) == 1
+    assert "--dataset panoptic takes one --tau" in capsys.readouterr().err
     assert call(main, *files("synthetic"), "--importance", 1, 1, 0) == 1
     assert "three positive importance weights" in capsys.readouterr().err
 

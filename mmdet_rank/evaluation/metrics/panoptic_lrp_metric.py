@@ -14,6 +14,7 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import MMLogger
 
 from mmdet_rank.annotations.panoptic import check_panoptic
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE, check_importance
 from mmdet_rank.evaluation.panoptic import (
     PQ_TAU,
     VOID,
@@ -48,9 +49,11 @@ class PanopticLRPMetric(BaseMetric):
         backend_args: as for MMDetection's metrics, for reading ``ann_file``.
         collect_device: where results of processes are collected, ``cpu`` or ``gpu``.
         prefix: beginning of the names of the figures, ``coco_panoptic`` by default.
+        importance: weights of true positives, false positives and false negatives in LRP (thesis
+            Eq. 5.9).
 
     Raises:
-        ValueError: for ``tau`` outside of [0.5, 1).
+        ValueError: for ``tau`` outside of [0.5, 1), or weights that are not three positive numbers.
     """
 
     default_prefix: str | None = "coco_panoptic"
@@ -65,11 +68,14 @@ class PanopticLRPMetric(BaseMetric):
         backend_args: dict | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
+        importance: Sequence[float] = EQUAL_IMPORTANCE,
     ) -> None:
         check_panoptic_tau(tau)
+        check_importance(importance)
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.seg_prefix = seg_prefix
         self.tau = tau
+        self.importance = importance
         self.classwise = classwise
         self.report_prefix = report_prefix
         self._annotations: dict | None = None
@@ -133,6 +139,7 @@ class PanopticLRPMetric(BaseMetric):
             sum(counts[PQ_TAU] for counts in results),
             self._categories(),
             tau=self.tau,
+            importance=self.importance,
         )
         logger = MMLogger.get_current_instance()
         if self.classwise:
