@@ -18,7 +18,6 @@ __all__ = ["COLORS", "draw_errors"]
 #: Okabe and Ito's colours, which the colour-blind tell apart.
 COLORS = {"right": "#009E73", "false": "#D55E00", "missed": "#F0E442"}
 _WIDTH = 5.0
-_OUTLINE = [patheffects.withStroke(linewidth=2.5, foreground="black")]
 
 
 def draw_errors(path: str | Path, errors: ImageErrors, names: Mapping[int, str]) -> Figure:
@@ -62,10 +61,10 @@ def _draw(axes: Axes, item: Mapping, kind: str, label: str) -> None:
         x + 2,
         y + 2,
         label,
-        color=COLORS[kind],
+        color="black",
         fontsize=7,
         va="top",
-        path_effects=_OUTLINE,
+        bbox={"facecolor": COLORS[kind], "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
         parse_math=False,
         clip_on=True,
     )

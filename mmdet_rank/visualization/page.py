@@ -29,6 +29,7 @@ h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 40px 0 8p
 table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 12px; text-align: right; border-bottom: 1px solid #e4e4e4; }
 th { border-bottom: 2px solid #999; } th:first-child, td:first-child { text-align: left; }
+.words th, .words td { text-align: left; }
 .wide { overflow-x: auto; }
 .row { display: flex; flex-wrap: wrap; gap: 14px; }
 figure { margin: 8px 0; flex: 1 1 320px; min-width: 0; } img { max-width: 100%; height: auto; }
@@ -79,15 +80,28 @@ class Page:
         self._parts.append(f'<div class="note {html.escape(kind)}">{bold}{_text(text)}</div>')
 
     def table(
-        self, header: Sequence[str], rows: Iterable[Sequence[object]], summary: str = ""
+        self,
+        header: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        summary: str = "",
+        *,
+        words: bool = False,
     ) -> None:
-        """Add a table; with a ``summary`` it is folded away behind that line."""
+        """Add a table.
+
+        Args:
+            header: names of the columns.
+            rows: what stands in them.
+            summary: a line that the table is folded away behind.
+            words: whether all columns have words, which begin at the left, and not numbers.
+        """
         head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
             for row in rows
         )
-        table = f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+        kind = ' class="words"' if words else ""
+        table = f'<div class="wide"><table{kind}><tr>{head}</tr>{body}</table></div>'
         if summary:
             table = f"<details><summary>{html.escape(summary)}</summary>{table}</details>"
         self._parts.append(table)

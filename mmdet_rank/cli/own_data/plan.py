@@ -95,7 +95,7 @@ def make_plan(
     iterations, why = _iterations(data, machine, batch, max_iters)
     choose("iterations", iterations, why)
     interval = max(math.ceil(iterations / 5), min(25, iterations))
-    choose("evaluation", f"every {interval}", f"{data.num_val} pictures, a few times by the way")
+    choose("evaluation", f"every {interval}", _on_pictures(data.num_val))
     half = amp or (machine.half and machine.gpu is not None)
     choose("mixed precision", "yes" if half else "no", _why_half(machine, amp))
     flip, why = _flip(data.classes)
@@ -177,6 +177,10 @@ def _flip(classes: tuple[str, ...]) -> tuple[bool, str]:
     if any(len(name) == 1 for name in classes):
         return False, "classes of one letter may be letters or digits, which a mirror breaks"
     return True, "doubles what there is to see"
+
+
+def _on_pictures(number: int) -> str:
+    return f"a few times, on {number} picture{'s' * (number != 1)}"
 
 
 def _listed(names: tuple[str, ...], most: int = 6) -> str:

@@ -71,7 +71,7 @@ def write_report(
     page.heading("Data and settings")
     for line in read.splitlines():
         page.paragraph(line)
-    page.table(["setting", "value", "reason"], choices)
+    page.table(["setting", "value", "reason"], choices, words=True)
     path = folder / "report.html"
     page.write(path)
     return path
