@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .gradients import HeadOutputs, gradient_shares, listening, scalar_losses
 from .priors import assign_image, head_with_priors
 
-__all__ = ["measure_training"]
+__all__ = ["error_shares", "measure_training"]
 
 # What names of classification losses hold, auxiliary ones among them.
 _CLASSIFICATION = ("cls", "obj", "centerness", "score")
@@ -43,14 +43,15 @@ def measure_training(
         ``losses`` (mean of each), ``task_shares`` of the loss, ``classification`` by head (shares
         of the gradient that raises scores and that lowers them, and their ratio), ``gradients`` by
         head (magnitudes at classification and boxes), and ``iou_before`` and ``iou_after`` of
-        positives (thesis Fig. 3.12) where priors are assigned before predictions.
+        positives (thesis Fig. 3.12) where priors are assigned before predictions, with
+        ``regression_errors``: by IoU after regression, the shares of the positives and of their L1
+        and L2 errors (Fig. 3.11), of the four sides in units of the object's width and height.
     """
     samples = list(samples)
     batches = [samples[i : i + batch_size] for i in range(0, len(samples), batch_size)]
     losses: dict[str, list[float]] = {}
     parts: dict[str, dict[str, float]] = {}
-    before: list[Tensor] = []
-    after: list[Tensor] = []
+    refined: list[_Refined] = []
     model.train()
     for batch in progress(batches):
         data = model.data_preprocessor(pseudo_collate(batch), training=True)
@@ -62,9 +63,7 @@ def measure_training(
             sums = parts.setdefault(name, dict.fromkeys(shares, 0.0))
             for key, value in shares.items():
                 sums[key] += value
-        one, other = _refined(model, data, heads)
-        before.append(one)
-        after.append(other)
+        refined += _refined(model, data, heads)
     model.eval()
     means = {key: float(np.mean(values)) for key, values in losses.items()}
     tasks: dict[str, float] = {}
@@ -91,17 +90,30 @@ def measure_training(
             }
             for name, part in parts.items()
         },
-    } | _iou_histograms(torch.cat(before), torch.cat(after))
+    } | _regression(refined)
 
 
-def _refined(model: nn.Module, data: dict, heads: list[HeadOutputs]) -> tuple[Tensor, Tensor]:
-    """IoU of positive priors with their object, and of what regression makes of them."""
+class _Refined(NamedTuple):
+    """Positive priors of an image: their IoU before and after regression, and the errors then.
+
+    Attributes:
+        before: (P,).
+        after: (P,).
+        errors: (P, 4) of the left, upper, right and lower side, in the object's widths and heights.
+    """
+
+    before: Tensor
+    after: Tensor
+    errors: Tensor
+
+
+def _refined(model: nn.Module, data: dict, heads: list[HeadOutputs]) -> list[_Refined]:
+    """What regression makes of the positive priors of each image."""
     head, _ = head_with_priors(model)
-    nothing = torch.zeros(0), torch.zeros(0)
     if head is None or not hasattr(head, "bbox_coder"):
-        return nothing
+        return []
     outputs = next(h for h in heads if h.name in ("rpn_head", "bbox_head")).boxes
-    before, after = [nothing[0]], [nothing[1]]
+    found = []
     for place, sample in enumerate(data["data_samples"]):
         gt = sample.gt_instances
         boxes = get_box_tensor(gt.bboxes)
@@ -111,18 +123,25 @@ def _refined(model: nn.Module, data: dict, heads: list[HeadOutputs]) -> tuple[Te
         assigned = assign_image(head, size, InstanceData(bboxes=boxes, labels=gt.labels))
         flat = torch.cat([o[place].detach().permute(1, 2, 0).reshape(-1, 4) for o in outputs])
         if len(flat) != len(assigned.priors):
-            return nothing  # priors beyond a border are left out, and their places are not known
+            return []  # priors beyond a border are left out, and their places are not known
         positive = assigned.gt_inds > 0
-        refined = head.bbox_coder.decode(assigned.priors[positive], flat[positive].float())
-        objects = boxes[assigned.gt_inds[positive] - 1]
-        before.append(assigned.overlaps[positive])
-        after.append(bbox_overlaps(get_box_tensor(refined), objects, is_aligned=True))
-    return torch.cat(before).cpu(), torch.cat(after).cpu()
+        decoded = head.bbox_coder.decode(assigned.priors[positive], flat[positive].float())
+        refined, objects = get_box_tensor(decoded), boxes[assigned.gt_inds[positive] - 1]
+        sides = (objects[:, 2:] - objects[:, :2]).clamp(min=1e-6).repeat(1, 2)
+        found.append(
+            _Refined(
+                assigned.overlaps[positive].cpu(),
+                bbox_overlaps(refined, objects, is_aligned=True).cpu(),
+                ((refined - objects) / sides).cpu(),
+            )
+        )
+    return found
 
 
-def _iou_histograms(before: Tensor, after: Tensor) -> dict[str, Any]:
-    if not len(before):
+def _regression(refined: Sequence[_Refined]) -> dict[str, Any]:
+    if not sum(len(image.before) for image in refined):
         return {}
+    before, after, errors = (torch.cat(parts) for parts in zip(*refined, strict=True))
     edges = np.linspace(0, 1, 21)
     bins = np.clip(np.digitize(before.numpy(), np.linspace(0, 1, 11)) - 1, 0, 9)
     return {
@@ -133,7 +152,36 @@ def _iou_histograms(before: Tensor, after: Tensor) -> dict[str, Any]:
             float(after.numpy()[bins == b].mean()) if (bins == b).any() else None for b in range(10)
         ],
         "made_worse": float((after < before).float().mean()),
+        "regression_errors": error_shares(after, errors),
     }
+
+
+def error_shares(ious: Tensor, errors: Tensor) -> dict[str, list[float]]:
+    """How the L1 and L2 errors of boxes are spread over their IoUs (thesis Fig. 3.11).
+
+    Args:
+        ious: (P,) of the boxes with their objects, in [0, 1]; P is at least 1.
+        errors: (P, 4) of their sides.
+
+    Returns:
+        ``edges`` of ten bins of IoU, and the shares of all ``boxes``, ``L1`` and ``L2`` in each.
+
+    Example:
+        >>> shares = error_shares(torch.tensor([0.25, 0.85]), torch.tensor([[0.3] * 4, [0.1] * 4]))
+        >>> [round(shares[key][2], 2) for key in ("boxes", "L1", "L2")]
+        [0.5, 0.75, 0.9]
+    """
+    edges = np.linspace(0, 1, 11)
+    weights = {
+        "boxes": torch.ones(len(ious), dtype=torch.float64),
+        "L1": errors.double().abs().sum(1),
+        "L2": errors.double().square().sum(1),
+    }
+    shares = {"edges": edges.tolist()}
+    for key, weight in weights.items():
+        counts = np.histogram(ious.double().clamp(0, 1), edges, weights=weight.numpy())[0]
+        shares[key] = (counts / max(counts.sum(), 1e-300)).tolist()
+    return shares
 
 
 def _task(key: str) -> str:

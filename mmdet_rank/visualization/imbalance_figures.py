@@ -14,6 +14,7 @@ __all__ = [
     "draw_aspect_ratios",
     "draw_batches",
     "draw_classes",
+    "draw_error_shares",
     "draw_histogram",
     "draw_levels",
     "draw_places",
@@ -163,6 +164,20 @@ def draw_regression(training: Mapping[str, Any]) -> Figure:
     axes.set_xlabel("IoU with the object")
     axes.set_ylabel("positive priors")
     axes.legend(frameon=False, title="regression", loc="upper left")
+    return _plain(figure)
+
+
+def draw_error_shares(training: Mapping[str, Any]) -> Figure:
+    """Shares of positives and of their L1 and L2 errors, by IoU after regression (Fig. 3.11)."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    shares = training["regression_errors"]
+    centers = (np.array(shares["edges"][1:]) + shares["edges"][:-1]) / 2
+    for place, (key, color) in enumerate((("boxes", GREY), ("L1", BLUE), ("L2", ORANGE))):
+        axes.bar(centers + 0.028 * (place - 1), shares[key], 0.028, color=color, label=key)
+    axes.set_xlabel("IoU with the object after regression")
+    axes.set_ylabel("share")
+    axes.legend(frameon=False)
     return _plain(figure)
 
 

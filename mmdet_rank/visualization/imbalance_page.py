@@ -198,6 +198,16 @@ def _training(page: Page, training: Mapping[str, Any]) -> None:
                 f"{mean['after']:.2f}; {training['made_worse']:.0%} become worse.",
             )
         )
+        shares = training["regression_errors"]
+        low = {key: sum(shares[key][:5]) for key in ("boxes", "L1", "L2")}
+        figures.append(
+            (
+                draw.draw_error_shares(training),
+                f"Boxes whose IoU is below 0.5 after regression are {low['boxes']:.0%} of the "
+                f"positives; they make {low['L1']:.0%} of all L1 errors and {low['L2']:.0%} of all "
+                "L2 errors.",
+            )
+        )
     page.figures(*figures)
     page.table(
         ["loss", "mean"], [[name, f"{value:.4f}"] for name, value in training["losses"].items()]

@@ -144,7 +144,9 @@ def draw_imbalance() -> dict[str, Figure]:
         "classification": {"bbox_head": {"raising": 0.3, "lowering": 0.7}},
         "iou_before": {"edges": [0, 0.25, 0.5, 1], "counts": [1, 4, 2]},
         "iou_after": {"edges": [0, 0.25, 0.5, 1], "counts": [0, 1, 6]},
-    }
+        "regression_errors": {"edges": [0, 0.25, 0.5, 1], "boxes": [0.0, 0.25, 0.75],
+                              "L1": [0.0, 0.4, 0.6], "L2": [0.0, 0.7, 0.3]},
+    }  # fmt: skip
     draw = imbalance_figures
     return {
         "classes": draw.draw_classes(report),
@@ -159,6 +161,7 @@ def draw_imbalance() -> dict[str, Figure]:
         "levels": draw.draw_levels(priors),
         "shares": draw.draw_shares(training),
         "regression": draw.draw_regression(training),
+        "error_shares": draw.draw_error_shares(training),
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from synthetic import make_batch
 from configs import build_model, load_config
 from mmdet_rank.imbalance import Objects, find_imbalance, measure_data
 from mmdet_rank.imbalance.priors import head_with_priors, measure_priors, resizing
-from mmdet_rank.imbalance.training import measure_training
+from mmdet_rank.imbalance.training import error_shares, measure_training
 
 
 def build(name):
@@ -111,6 +111,26 @@ def test_shares_of_losses_and_gradients(name):
     assert ("iou_before" in found) == (name != "dino_r18_digits")
     if "iou_before" in found:
         assert sum(found["iou_before"]["counts"]) == sum(found["iou_after"]["counts"]) > 0
+        shares = found["regression_errors"]
+        for key in ("boxes", "L1", "L2"):
+            assert sum(shares[key]) == pytest.approx(1)
+        # The bins of the histogram are half as wide.
+        halves = found["iou_after"]["counts"]
+        pairs = [halves[i] + halves[i + 1] for i in range(0, 20, 2)]
+        assert shares["boxes"] == pytest.approx([pair / sum(pairs) for pair in pairs])
+
+
+def test_large_errors_of_few_boxes_dominate_l2():
+    # The three boxes of thesis Fig. 3.11 in kind: good, middling, bad; two in one bin.
+    ious = torch.tensor([0.95, 0.91, 0.55, 0.05, 1.0])
+    errors = torch.tensor([[1.0, 1, 1, 1], [0, 2, 0, 2], [5, 5, 0, 0], [-20, 0, 10, 0], [0.0] * 4])
+    shares = error_shares(ious, errors)
+    l1, l2 = 4 + 4 + 10 + 30, 4 + 8 + 50 + 500
+    assert shares["boxes"] == pytest.approx([0.2, 0, 0, 0, 0, 0.2, 0, 0, 0, 0.6])
+    assert shares["L1"] == pytest.approx([30 / l1, 0, 0, 0, 0, 10 / l1, 0, 0, 0, 8 / l1])
+    assert shares["L2"] == pytest.approx([500 / l2, 0, 0, 0, 0, 50 / l2, 0, 0, 0, 12 / l2])
+    # Perfect boxes have no errors to share.
+    assert sum(error_shares(ious[:1], errors[4:])["L2"]) == 0
 
 
 def test_size_that_the_detector_sees():

@@ -36,6 +36,12 @@ TRAINING = {
     "iou_after": {"edges": [0, 0.5, 1], "counts": [1, 5]},
     "iou_mean": {"before": 0.45, "after": 0.71},
     "made_worse": 0.0625,
+    "regression_errors": {
+        "edges": [i / 10 for i in range(11)],
+        "boxes": [0, 0, 0.02, 0.08, 0.1, 0.2, 0.2, 0.2, 0.1, 0.1],
+        "L1": [0, 0, 0.1, 0.2, 0.2, 0.2, 0.1, 0.1, 0.05, 0.05],
+        "L2": [0, 0, 0.3, 0.3, 0.2, 0.1, 0.05, 0.03, 0.01, 0.01],
+    },
     "losses": {"loss_cls": 0.81234, "loss_bbox": 0.6},
     "gradients": {"bbox_head": {"classification": 0.01234, "boxes": 0.5}},
 }
