@@ -81,10 +81,13 @@ class REGLoss(nn.Module):
     ) -> None:
         super().__init__()
         if class_counts is not None and alpha != 1.0:
-            raise ValueError("Expected alpha or class_counts in REGLoss, but got both.")
+            raise ValueError(
+                "Expected alpha or class_counts in REGLoss, but got both; leave one out."
+            )
         if isinstance(class_counts, str) and class_counts != "auto":
             raise ValueError(
-                f"Expected class_counts 'auto' or a list of numbers, but got {class_counts!r}."
+                f"Expected class_counts 'auto' or a list of numbers, but got {class_counts!r}; "
+                "give one number per class."
             )
         self.gamma = gamma
         self.alpha = alpha
@@ -180,11 +183,12 @@ class REGLoss(nn.Module):
         reduction = loss_reduction(self.reduction, reduction_override)
         if self.counts_missing:
             raise ValueError(
-                "REGLoss with class_counts='auto' does not know the training set. Add "
-                "custom_hooks=[dict(type='ClassCountsHook')] to the config, or give the counts."
+                "Expected the numbers of annotations for class_counts='auto' in REGLoss, but got "
+                "none; add custom_hooks=[dict(type='ClassCountsHook')] to the config, or give the "
+                "counts as a list."
             )
         if isinstance(target, (tuple, list)):
-            target = _scores_of_classes(pred, *target)
+            target = _scores_of_classes(pred, target)
         axis = _class_axis(pred, target)
         samples = pred.shape[:axis] + pred.shape[axis + 1 :]
         for name, value, shape in (
@@ -195,7 +199,7 @@ class REGLoss(nn.Module):
             if value is not None and value.shape != shape:
                 raise ValueError(
                     f"Expected {name} of shape {tuple(shape)} for logits {tuple(pred.shape)} in "
-                    f"REGLoss, but got {tuple(value.shape)}."
+                    f"REGLoss, but got {tuple(value.shape)}; give one for each of its samples."
                 )
         rows = _as_rows(pred, axis)
         labels = _as_rows(target, axis) if target.is_floating_point() else target.reshape(-1)
@@ -220,14 +224,16 @@ class REGLoss(nn.Module):
         return self.loss_weight * reduced(loss, weight, reduction, avg_factor)
 
 
-def _scores_of_classes(pred: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+def _scores_of_classes(pred: Tensor, target: Sequence[Tensor]) -> Tensor:
     """Soft targets (N, C) from classes (N,) and their scores (N,)."""
-    if pred.dim() != 2 or labels.shape != pred.shape[:1] or scores.shape != labels.shape:
+    shapes = [tuple(part.shape) for part in target]
+    if pred.dim() != 2 or shapes != [tuple(pred.shape[:1])] * 2:
         raise ValueError(
             f"Expected classes and scores of shape {tuple(pred.shape[:1])} each for logits (N, C) "
-            f"of shape {tuple(pred.shape)} in REGLoss, but got {tuple(labels.shape)} and "
-            f"{tuple(scores.shape)}."
+            f"of shape {tuple(pred.shape)} in REGLoss, but got {' and '.join(map(str, shapes))}; "
+            "give both for each sample, or soft targets of the shape of the logits."
         )
+    labels, scores = target
     own = labels[:, None] == torch.arange(pred.shape[1], device=pred.device)
     return own * scores.to(torch.promote_types(scores.dtype, torch.float32))[:, None]
 

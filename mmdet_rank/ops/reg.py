@@ -76,7 +76,7 @@ def refined_generalized_focal_loss(
         >>> refined_generalized_focal_loss(logits, torch.tensor([[0.5, 0.0]]))  # 0.25 * log 2
         tensor([0.1733])
     """
-    _check(logits, labels, gamma, alpha_on, use_sigmoid)
+    _check(logits, labels, distances, gamma, alpha_on, use_sigmoid)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if isinstance(sigma, Tensor) or sigma:
         logits = marginal_logits(logits, sigma)
@@ -134,7 +134,7 @@ def spatial_refinement(
     if not beta > 0:
         raise ValueError(f"Expected beta > 0, but got {beta}; near=False turns the sign.")
     if not 0 <= floor <= 1:
-        raise ValueError(f"Expected floor in [0, 1], but got {floor}.")
+        raise ValueError(f"Expected floor in [0, 1], but got {floor}; 0 is the paper's.")
     signed = beta * (delta - distances)
     return floor + (1 - floor) * (signed if near else -signed).sigmoid()
 
@@ -156,7 +156,7 @@ def marginal_logits(logits: Tensor, sigma: float | Tensor) -> Tensor:
     if isinstance(sigma, Tensor):
         return logits / (1 + math.pi / 8 * sigma.to(logits.dtype).square()).sqrt()
     if sigma < 0:
-        raise ValueError(f"Expected sigma >= 0, but got {sigma}.")
+        raise ValueError(f"Expected sigma >= 0, but got {sigma}; 0 changes nothing.")
     return logits / math.sqrt(1 + math.pi / 8 * sigma**2)
 
 
@@ -208,6 +208,9 @@ def class_distances(points: Tensor, boxes: Tensor, labels: Tensor, num_classes: 
     Returns:
         (N, C) distances: 0 within a box of the class, infinite for classes without an object.
 
+    Raises:
+        ValueError: If shapes do not fit.
+
     Example:
         >>> points = torch.tensor([[5.0, 5.0], [13.0, 14.0]])
         >>> box = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
@@ -215,6 +218,12 @@ def class_distances(points: Tensor, boxes: Tensor, labels: Tensor, num_classes: 
         tensor([[inf, 0.],
                 [inf, 5.]])
     """
+    if points.shape[1:] != (2,) or boxes.shape[1:] != (4,) or labels.shape != boxes.shape[:1]:
+        raise ValueError(
+            "Expected points (N, 2), boxes (M, 4) and labels (M,), but got "
+            f"{tuple(points.shape)}, {tuple(boxes.shape)} and {tuple(labels.shape)}; give the "
+            "centres of priors, and each object's corners and class."
+        )
     outside = torch.maximum(boxes[:, :2] - points[:, None], points[:, None] - boxes[:, 2:])
     to_boxes = outside.clamp(min=0).norm(dim=2)
     nearest = to_boxes.new_full((len(points), num_classes), torch.inf)
@@ -232,6 +241,9 @@ def class_distance_maps(labels: Tensor, num_classes: int) -> Tensor:
         (B, C, H, W) float32 distances between the pixels' centres: 0 for pixels of the class,
         infinite in images without any. Computed by SciPy, on the host.
 
+    Raises:
+        ValueError: If the labels are not (B, H, W).
+
     Example:
         >>> class_distance_maps(torch.tensor([[[0, 1, 1, 1]]]), 3)[0, :, 0]
         tensor([[0., 1., 2., 3.],
@@ -241,6 +253,11 @@ def class_distance_maps(labels: Tensor, num_classes: int) -> Tensor:
     import numpy as np
     from scipy.ndimage import distance_transform_edt
 
+    if labels.dim() != 3:
+        raise ValueError(
+            f"Expected labels (B, H, W), but got {tuple(labels.shape)}; give the class of each "
+            "pixel."
+        )
     maps = torch.full((len(labels), num_classes, *labels.shape[1:]), torch.inf)
     for image, own_labels in zip(maps, labels.cpu().numpy(), strict=True):
         for label in np.unique(own_labels):
@@ -260,16 +277,18 @@ def _class_weights(alpha: float | Sequence[float] | Tensor, logits: Tensor) -> T
     num_classes = logits.shape[1]
     if not weights.dim() or weights.shape == (num_classes,):
         return weights
-    hint = ""
     if weights.shape == (num_classes - 1,):
         hint = (
-            "; the head gives a logit more than there are classes, for background: write "
+            "; where the head makes one logit more than there are classes, for background, write "
             "use_sigmoid=True in loss_cls, which MMDetection's heads read from the config"
         )
+    else:
+        hint = "; give alpha or class_counts in the order of the classes, one for each"
     raise ValueError(
         f"Expected one alpha or one per class ({num_classes}), but got {len(weights)}{hint}."
         if weights.dim() == 1
-        else f"Expected one alpha or one per class, but got a shape of {tuple(weights.shape)}."
+        else f"Expected one alpha or one per class, but got a shape of {tuple(weights.shape)}; "
+        "give a list of numbers."
     )
 
 
@@ -279,19 +298,34 @@ def _log_gap(targets: Tensor, log_p: Tensor, log_rest: Tensor) -> Tensor:
     return torch.where(targets == 0, log_p, torch.where(targets == 1, log_rest, gap))
 
 
-def _check(logits: Tensor, labels: Tensor, gamma: float, alpha_on: str, use_sigmoid: bool) -> None:
+def _check(
+    logits: Tensor,
+    labels: Tensor,
+    distances: Tensor | None,
+    gamma: float,
+    alpha_on: str,
+    use_sigmoid: bool,
+) -> None:
     expected = logits.shape if labels.is_floating_point() else logits.shape[:1]
     if logits.dim() != 2 or labels.shape != expected:
         raise ValueError(
             "Expected logits (N, C) and integer labels (N,) or soft targets (N, C), but got "
-            f"{tuple(logits.shape)} and {tuple(labels.shape)} of {labels.dtype}."
+            f"{tuple(logits.shape)} and {tuple(labels.shape)} of {labels.dtype}; give one class, "
+            "or one target for each class, per sample."
+        )
+    if distances is not None and distances.shape != logits.shape:
+        raise ValueError(
+            f"Expected distances (N, C) of shape {tuple(logits.shape)}, but got "
+            f"{tuple(distances.shape)}; class_distances computes them."
         )
     if alpha_on not in ("both", "positives"):
-        raise ValueError(f"Expected alpha_on 'both' or 'positives', but got {alpha_on!r}.")
+        raise ValueError(
+            f"Expected alpha_on 'both' or 'positives', but got {alpha_on!r}; choose one of them."
+        )
     if not use_sigmoid and logits.shape[1] < 2:
         raise ValueError(
             "Expected two or more classes with use_sigmoid=False, but got 1; a softmax over one "
             "class is always 1. Use use_sigmoid=True, or add a channel for background."
         )
     if not gamma >= 0:
-        raise ValueError(f"Expected gamma >= 0, but got {gamma}.")
+        raise ValueError(f"Expected gamma >= 0, but got {gamma}; 2 is that of focal loss.")

@@ -168,6 +168,10 @@ def test_mistakes():
         loss(pred, torch.zeros(4, 3))
     with pytest.raises(ValueError, match="classes and scores of shape"):
         loss(pred, (target, torch.zeros(3)))
+    with pytest.raises(ValueError, match=r"but got \(4,\); give both for each sample"):
+        loss(pred, (target,))
+    with pytest.raises(ValueError, match="in the order of the classes, one for each"):
+        REGLoss(class_counts=[1, 2, 3])(pred, target)
     with pytest.raises(ValueError, match="ClassCountsHook"):
         REGLoss(class_counts="auto")(pred, target)
     assert math.isfinite(loss(pred, target).item())

@@ -324,3 +324,16 @@ def test_mistakes():
         spatial_refinement(torch.zeros(1), beta=-1.0)
     with pytest.raises(ValueError, match="sigma >= 0"):
         refined_generalized_focal_loss(logits, labels, sigma=-1.0)
+    for wrong in (torch.ones(len(logits)), torch.ones(len(logits), 1)):
+        with pytest.raises(ValueError, match=r"Expected distances \(N, C\) of shape"):
+            refined_generalized_focal_loss(logits, labels, distances=wrong)
+    points, boxes = torch.zeros(3, 2), torch.zeros(2, 4)
+    for wrong in (
+        (boxes, boxes, labels[:2]),
+        (points, points, labels[:3]),
+        (points, boxes, labels),
+    ):
+        with pytest.raises(ValueError, match=r"points \(N, 2\), boxes \(M, 4\) and labels"):
+            class_distances(*wrong, 4)
+    with pytest.raises(ValueError, match=r"labels \(B, H, W\), but got \(4, 4\)"):
+        class_distance_maps(torch.zeros(4, 4, dtype=torch.long), 2)
