@@ -12,6 +12,7 @@ from mmdet_rank.files import write_json
 
 from .coco_folder import find_coco, read_coco_folder
 from .masks import find_masks, read_masks
+from .pictures import CONVERSION
 from .reading import write_coco
 from .records import DataSet
 from .split import split_pictures
@@ -175,7 +176,7 @@ def convert_data(
         _write(path, data, split)
         conversion.files[split] = path
     write_json(
-        Path(out) / "annotations" / "conversion.json",
+        Path(out) / CONVERSION,
         {
             "form": data.form,
             "root": str(data.root),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from .records import Picture
 
-__all__ = ["SPLITS", "SUFFIXES", "list_files", "open_picture", "split_of"]
+__all__ = ["CONVERSION", "SPLITS", "SUFFIXES", "list_files", "open_picture", "split_of"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 #: Names of folders and files by which splits go.
@@ -22,18 +22,29 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
+#: What a conversion leaves in its folder.
+CONVERSION = Path("annotations", "conversion.json")
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
 
 
 def list_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
-    """List the files with one of the suffixes in a folder and below, sorted, hidden ones not."""
+    """List the files with one of the suffixes in a folder and below, sorted.
+
+    Hidden ones are not among them, nor those in the folder of a conversion or a training, which
+    people have within their data.
+    """
     found = []
+    ours = set()
     for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+        inside = path.relative_to(folder).parts
+        if any(part.startswith(".") for part in inside):
+            continue
+        if inside[-2:] == CONVERSION.parts and len(inside) > len(CONVERSION.parts):
+            ours.add(path.parents[1])
+        if path.suffix.lower() in suffixes and path.is_file():
             found.append(path)
-    return sorted(found)
+    return sorted(path for path in found if ours.isdisjoint(path.parents))
 
 
 def split_of(path: Path, root: Path) -> str | None:

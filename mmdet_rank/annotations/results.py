@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,7 @@ def _entries(
         translate["category_id"] = _translation(results, ground_truth, "categories", "name")
     elif isinstance(results, list):
         entries = results
+        translate["image_id"] = _by_file_name(entries, ground_truth["images"], source)
     else:
         raise ValueError(
             f"Expected COCO results in {source}, a list of detections, but got "
@@ -144,6 +146,49 @@ def _translation(results: dict, ground_truth: Mapping[str, Any], kind: str, key:
         and isinstance(entry.get("id"), (int, float, str))
         and str(entry.get(key)) in known
     }
+
+
+def _by_file_name(entries: list, images: Sequence[dict], source: str) -> dict:
+    """Return the ground truth's id of each image id, where the detections name their pictures.
+
+    Predictions on a folder number its pictures, whatever ids the ground truth has. The paths of
+    either side may begin in another folder. Empty where no name is known.
+    """
+    if not (entries and isinstance(entries[0], dict) and "file_name" in entries[0]):
+        return {}
+    known: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
+    for image in images:
+        parts = _parts(image.get("file_name"))
+        known.setdefault(parts[-1], []).append((parts, image["id"]))
+    found: dict = {}
+    missing = []
+    for index, entry in enumerate(entries):
+        number = entry.get("image_id") if isinstance(entry, dict) else None
+        if not isinstance(number, (int, float, str)) or number in found:
+            continue
+        parts = _parts(entry.get("file_name"))
+        ids = [
+            id_
+            for other, id_ in known.get(parts[-1], [])
+            if all(a == b for a, b in zip(reversed(parts), reversed(other), strict=False))
+        ]
+        if len(ids) == 1:
+            found[number] = ids[0]
+        else:
+            missing.append((index, entry.get("file_name"), len(ids)))
+    told = [each for each in missing if found or each[2]]
+    if told:
+        index, name, several = told[0]
+        raise ValueError(
+            f"Expected a picture of the ground truth in {fields.namer('detection', source)(index)},"
+            f" but got {name!r}, which {'several images have' if several else 'no image has'}; "
+            "predict on the pictures of the ground truth alone, in their folders."
+        )
+    return found
+
+
+def _parts(name: object) -> tuple[str, ...]:
+    return PurePosixPath(str(name or "-").replace("\\", "/")).parts or ("-",)
 
 
 def _references(

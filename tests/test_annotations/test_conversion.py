@@ -79,6 +79,18 @@ def test_what_was_converted_is_a_data_set_itself(tmp_path):
         assert objects_of(first.files[split]) == objects_of(again.files[split])
 
 
+def test_a_training_within_the_data_is_not_part_of_it(tmp_path):
+    root = labelled_data.write_voc(tmp_path / "data")
+    before = read_data(root)
+    work = root / "work_dirs" / "cells"
+    convert_data(root, work)
+    labelled_data.write_pictures(work / "predictions" / "JPEGImages")
+    again = read_data(root)
+    assert again == before
+    # Given by itself it is data.
+    assert read_data(work).form == "COCO"
+
+
 def test_coco_keeps_the_ids_of_its_categories(tmp_path):
     conversion = convert_data(labelled_data.write_coco(tmp_path / "data"), tmp_path / "out")
     data = json.loads(conversion.files["train"].read_text())

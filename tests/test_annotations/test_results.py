@@ -34,6 +34,28 @@ def test_the_form_of_a_data_set_goes_by_names():
         check_results(other, truth)
 
 
+def test_predictions_on_a_folder_go_by_the_names_of_its_pictures():
+    truth = sound_file()
+    truth["images"][0]["file_name"] = "train/a.jpg"
+    expected = check_results(detections(), truth).detections
+    # Images 1 and 5 of the ground truth are the second and the first of the folder.
+    numbers = {1: (2, "a.jpg"), 5: (1, "pictures\\b.jpg")}
+    predicted = detections()
+    for entry in predicted:
+        entry["image_id"], entry["file_name"] = numbers[entry["image_id"]]
+    assert check_results(predicted, truth).detections == expected
+    predicted[-1] |= {"image_id": 3, "file_name": "c.jpg"}
+    with pytest.raises(ValueError, match=r"in detection 3 .*but got 'c.jpg', which no image has"):
+        check_results(predicted, truth)
+    truth["images"][1]["file_name"] = "val/a.jpg"
+    ambiguous = [entry for entry in predicted if entry["image_id"] == 2]
+    with pytest.raises(ValueError, match=r"but got 'a.jpg', which several images have"):
+        check_results(ambiguous, truth)
+    # Names that nothing has say nothing.
+    others = [entry | {"file_name": "elsewhere.png"} for entry in detections()]
+    assert check_results(others, truth).detections == expected
+
+
 def test_hints_of_corners_and_fractions():
     truth = sound_file()
     assert check_results(detections(), truth).hints == []

@@ -47,7 +47,7 @@ def train_on_data(args: argparse.Namespace) -> None:
         raise UserError(
             f"Expected --max-iters of 1 or more, but got {args.max_iters}; leave it out"
         )
-    name = f"{detector.name}_{Path(args.config).stem}"
+    name = f"{detector.name}_{Path(args.config).resolve().stem}"
     folder = Path(args.work_dir or Path("work_dirs", name))
     folder = folder.absolute()
     state = _read_state(folder) if args.resume else _prepare(args, detector, base, folder)
