@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -110,9 +111,7 @@ class KnotTable:
         left = self.left_edges.to(self.scores.dtype) - center
         moments = histogram.offsets + histogram.counts * left
         # Neither outer interval is ever in a linear part, and theirs may hold anything.
-        moments[0] = 0
-        moments[-1] = 0
-        moments = running_sum(moments)
+        moments = running_sum(_without_ends(moments))
         moment = moments[self.upper] - moments[self.lower]
         start = self.scores - self.delta - center
         partial = (moment - start * inside) / (2 * self.delta)
@@ -134,13 +133,17 @@ class KnotTable:
             return values, torch.zeros_like(values)
         rise = weights / (2 * self.delta)
         change.scatter_(0, self.lower, rise).scatter_(0, self.upper, -rise)
-        slopes = change.cumsum(0)[:-1]
         # Nothing rises outside the knots; what is left there is rounding.
-        slopes[0] = 0
-        slopes[-1] = 0
+        slopes = _without_ends(change.cumsum(0)[:-1])
         widths = self.knots.to(weights.dtype).diff()
         climbs = (slopes[1:-1] * widths).cumsum(0)
         return torch.cat([climbs.new_zeros(2), climbs]), slopes
+
+
+def _without_ends(values: Tensor) -> Tensor:
+    """The values, at least two, with the first and the last set to 0."""
+    values[:: values.numel() - 1].zero_()
+    return values
 
 
 class KnotGrid:
@@ -155,9 +158,11 @@ class KnotGrid:
 
     def __init__(self, knots: Tensor) -> None:
         self.num_cells = min(_CELLS_PER_KNOT * knots.numel(), _MAX_CELLS)
-        # Bounds as numbers: with tensors in their place torch clamps at a fifth of the speed.
-        self.low, self.high = knots[0].item(), knots[-1].item()
-        self.below = torch.nextafter(knots[0], knots.new_tensor(-torch.inf)).item()
+        # Bounds as numbers: with tensors in their place torch clamps at a fifth of the speed, and
+        # NumPy takes a number out of an array in a tenth of the time.
+        ends = knots.numpy()
+        self.low, self.high = float(ends[0]), float(ends[-1])
+        self.below = float(np.nextafter(ends[0], -np.inf, dtype=ends.dtype))
         span = self.high - self.low
         # Equal or infinite knots share one cell, which costs steps, not correctness.
         largest = torch.finfo(knots.dtype).max
@@ -166,7 +171,7 @@ class KnotGrid:
         per_cell = torch.bincount(self._cell(knots), minlength=self.num_cells)
         # Knots in lower cells, by cell, one more than there are.
         self.cells = running_sum(per_cell).to(torch.int32)
-        steps = int(per_cell.max()).bit_length()
+        steps = int(per_cell.numpy().max()).bit_length()
         self.steps = [1 << bit for bit in reversed(range(steps))]
         self.knots = torch.nn.functional.pad(knots, (0, 1 << steps), value=torch.nan)
 

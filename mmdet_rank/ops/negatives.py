@@ -51,7 +51,7 @@ class LocatedNegatives:
             place = None
             # What lies below all knots, most of a trained model's negatives, is dropped at once,
             # unless it is too little; other devices would make the host wait for its number.
-            if on_cpu and 16 * kept.count_nonzero() < 15 * kept.numel():
+            if on_cpu and 16 * int(kept.count_nonzero()) < 15 * kept.numel():
                 place = kept.nonzero().squeeze(1)
                 chunk = chunk.index_select(0, place)
             else:
