@@ -63,6 +63,11 @@ def median_ms(row):
     return 1000 * row["wall_s"]["median"]
 
 
+def processor_ms(row):
+    """The same in processor time, of all threads together."""
+    return 1000 * row["processor_s"]["median"]
+
+
 def peak_mb(row):
     """Peak memory beyond the inputs in megabytes, or None."""
     peak = row.get("peak_bytes")
@@ -75,10 +80,14 @@ def draw_all(report, prefix):
     by_n = [result for result in results if result["preset"].startswith("n-")]
     by_p = [result for result in results if result["preset"].startswith("p-")]
     machine = report["machine"].get("gpu") or report["machine"]["processor"]
+    # Others use a processor too, and a GPU only by turns.
+    on_gpu = "gpu" in report["machine"]
+    time = median_ms if on_gpu else processor_ms
+    label_of_time = "forward and backward, ms" + ("" if on_gpu else " of processor")
     paths = []
     for group, size, figure, label, name in (
-        (by_n, "num_logits", median_ms, "forward and backward, ms", "time_by_logits"),
-        (by_p, "num_positives", median_ms, "forward and backward, ms", "time_by_positives"),
+        (by_n, "num_logits", time, label_of_time, "time_by_logits"),
+        (by_p, "num_positives", time, label_of_time, "time_by_positives"),
         (by_n, "num_logits", peak_mb, "peak memory beyond the inputs, MB", "memory_by_logits"),
     ):
         if not any(figure(row) for result in group for row in result["rows"].values()):

@@ -31,7 +31,7 @@ def provenance(report, path):
     )
 
 
-def times_table(report, presets, heading, with_ratios=True):
+def times_table(report, presets, heading, with_ratios=True, clock="wall"):
     """Median milliseconds (and quartiles), one row per loss, one column per problem.
 
     Args:
@@ -39,28 +39,33 @@ def times_table(report, presets, heading, with_ratios=True):
         presets: Names of the presets that make the columns.
         heading: Function from a result to its column's heading.
         with_ratios: Whether to say how many times ours each is.
+        clock: "wall", or "processor" for the time of all threads together, which compares where
+            others use the machine too.
     """
     results = [result for result in report["results"] if result["preset"] in presets]
     names = [name for result in results for name in result["rows"]]
     rows = []
     for name in dict.fromkeys(names):
-        cells = [_time_cell(result["rows"].get(name), with_ratios) for result in results]
+        cells = [_time_cell(result["rows"].get(name), with_ratios, clock) for result in results]
         rows.append([name, *cells])
-    return markdown(["loss, ms", *(heading(result) for result in results)], rows)
+    unit = "ms" if clock == "wall" else "ms of processor"
+    return markdown([f"loss, {unit}", *(heading(result) for result in results)], rows)
 
 
-def _time_cell(row, with_ratio):
+def _time_cell(row, with_ratio, clock):
     if row is None:
         return "not run"
+    times = row[f"{clock}_s"]
+    times_ours = row["times_ours" + ("_processor" if clock == "processor" else "")]
     low, middle, high = (
         _three_digits(1000 * value)
         for value in (
-            row["wall_s"]["quartiles"][0],
-            row["wall_s"]["median"],
-            row["wall_s"]["quartiles"][1],
+            times["quartiles"][0],
+            times["median"],
+            times["quartiles"][1],
         )
     )
-    ratio = f", {row['times_ours']:.2f} x" if with_ratio and row["times_ours"] != 1 else ""
+    ratio = f", {times_ours:.2f} x" if with_ratio and times_ours != 1 else ""
     return f"{middle} ({low} - {high}){ratio}"
 
 
