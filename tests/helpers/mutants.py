@@ -143,12 +143,24 @@ def draw(root: Path, number: int, seed: int, only: str) -> list[tuple[str, int]]
     return random.Random(seed).sample(every, min(number, len(every)))
 
 
-def covering_tests(root: Path, name: str, number: int) -> list[str]:
-    """The file itself, the test files that name most of it first, and its floor's."""
-    path = Path(name)
+def defined_in(path: Path) -> set[str]:
+    """Names of the classes and functions of a module."""
     kinds = (ast.ClassDef, ast.FunctionDef)
-    names = {n.name for n in ast.parse((root / name).read_text()).body if isinstance(n, kinds)}
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names | {path.stem}))) + r")\b")
+    return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, kinds)}
+
+
+def covering_tests(root: Path, name: str, number: int) -> list[str]:
+    """The file itself, the test files that name most of it first, and its floor's.
+
+    What is defined in a file that imports this one is named as well.
+    """
+    path = Path(name)
+    importing = re.compile(
+        rf"^(?:from \S*\b{path.stem} import|from \S+ import .*\b{path.stem}\b)", re.M
+    )
+    others = [p for p in root.glob("mmdet_rank/**/*.py") if importing.search(p.read_text())]
+    names = {path.stem}.union(*(defined_in(p) for p in [root / name, *others]))
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(names))) + r")\b")
     floor = path.parts[1].removesuffix(".py")
     folders = {f"test_{folder}" for folder in FOLDERS.get(floor, [floor])}
     helpers = {helper.stem: helper.read_text() for helper in root.glob("tests/helpers/*.py")}
