@@ -288,6 +288,10 @@ GRIDS: dict[str, Grid] = {
         "delta of RS Loss on ATSS",
         _values("rs-atss_r18_fpn_digits", f"{HEAD}.loss_cls.delta", (0.25, 0.4, 0.5, 0.6, 0.75, 1)),
     ),
+    "P.3": Grid(
+        "continuous labels of RS-YOLACT: none, IoU of the boxes, Dice of the masks, their mean",
+        _values("rs-yolact_r18_fpn_digits", f"{HEAD}.label", ("binary", "iou", "dice", "mean")),
+    ),
     "sorting": Grid(
         "RS Loss with and without its sorting error",
         {

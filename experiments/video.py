@@ -129,7 +129,7 @@ def compare(args: argparse.Namespace) -> None:
     write_json(
         args.out / "video.json",
         {
-            **settings,
+            "config": args.config.stem,
             "general": args.general,
             "thresholds": thresholds,
             "commit": commit_of(ROOT),

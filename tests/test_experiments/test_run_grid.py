@@ -80,6 +80,7 @@ def test_options_reach_the_criterion():
         ("8.4", "focal x ATSS", {"loss_cls", "loss_bbox"}),
         ("8.4", "QFL x PAA", {"loss_cls", "loss_bbox"}),
         ("8.7", "neither", {"loss_cls", "loss_bbox", "loss_mask", "loss_segm"}),
+        ("P.3", "mean", {"loss_cls", "loss_bbox", "loss_mask"}),
         ("L.1", "zero", {"loss_cls", "loss_bbox"}),
         ("N.1", "aLRP x end", {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"}),
     ],

@@ -5,6 +5,7 @@ import pytest
 import torch
 from dense_heads import LOSSES
 from instance_segmentors import SEGMENTORS, build_segmentor
+from mmdet.registry import MODELS
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from synthetic import make_batch, make_sample
@@ -308,6 +309,92 @@ class TestYOLACT:
         assert [len(own.weights) for own in chosen] == [3, 3]
         unlimited = build_segmentor("yolact", max_masks_to_train=None)
         assert all(unlimited.mask_head._choose(own) is own for own in positives)
+
+
+class TestLabelsOfYOLACT:
+    """Thesis Table P.3: what the classifier of RS-YOLACT learns as quality."""
+
+    SAMPLES = (
+        ([[2, 2, 14, 14], [10, 12, 58, 60]], [0, 2]),
+        ([[40, 6, 52, 18], [6, 40, 18, 52], [8, 4, 56, 52]], [1, 0, 2]),
+    )
+
+    def losses(self, label, **options):
+        """Losses of two images with positives on two levels, and the problem that was ranked."""
+        torch.manual_seed(0)
+        model = build_segmentor("yolact", num_classes=3, max_masks_to_train=None, **options)
+        model.bbox_head.label = label
+        seen = {}
+        criterion = model.bbox_head.criterion
+        rank, seen["criterion"] = criterion.forward, criterion
+        criterion.forward = lambda problem: seen.update(problem=problem) or rank(problem)
+        samples = [make_sample(*sample, masks=True) for sample in self.SAMPLES]
+        images = torch.randn(2, 3, 64, 64)
+        losses = model.loss(images, samples)
+        return losses, seen["problem"], model, images, samples
+
+    def test_binary_labels_leave_nothing_to_sort(self):
+        losses, problem, *_ = self.losses("binary")
+        assert problem.quality.tolist() == [1] * len(problem.positives)
+        assert losses["sorting"] == 0
+        assert losses["ranking"] > 0
+
+    def test_mask_labels_are_the_dice_of_each_positives_own_mask(self):
+        losses, problem, model, images, samples = self.losses("dice")
+        # As stock, by box labels, where the order of the positives is known and tested.
+        model.bbox_head.label = "iou"
+        features = model.extract_feat(images)
+        model.bbox_head.loss(features, samples)
+        infos = model.bbox_head.get_positive_infos()
+        preds, _ = model.mask_head(features, infos)
+        metas = [sample.metainfo for sample in samples]
+        by_place = {}
+        num_anchors = [16 * 16 * 3, 8 * 8 * 3, 4 * 4 * 3, 2 * 2 * 3]
+        for index, (own, masks) in enumerate(
+            zip(infos, model.mask_head.crop_mask_preds(preds, metas, infos), strict=True)
+        ):
+            target = model.mask_head._get_targets_single(
+                masks, None, samples[index].gt_instances, own
+            )[1]
+            both = 2 * (masks * target).sum((1, 2))
+            size = masks.square().sum((1, 2)) + target.square().sum((1, 2))
+            for anchor, dice in zip(own.pos_inds.tolist(), both / (size + 1e-5), strict=True):
+                level = 0
+                while anchor >= num_anchors[level]:
+                    anchor -= num_anchors[level]
+                    level += 1
+                before = 2 * sum(num_anchors[:level]) + index * num_anchors[level]
+                by_place[before + anchor] = dice
+        expected = torch.stack([by_place[place] for place in problem.positives.tolist()])
+        torch.testing.assert_close(problem.quality, expected.detach())
+        assert set(losses) == KEYS["yolact"] | {"ranking", "sorting"}
+        # Balanced by value: each task's loss is that of the ranking.
+        torch.testing.assert_close(losses["loss_mask"], losses["loss_cls"])
+
+    def test_the_mean_is_half_way(self):
+        of = {label: self.losses(label)[1].quality for label in ("iou", "dice", "mean")}
+        torch.testing.assert_close(of["mean"], (of["iou"] + of["dice"]) / 2)
+        assert not torch.allclose(of["iou"], of["dice"])
+
+    @pytest.mark.parametrize("label", ["dice", "mean"])
+    def test_gradients_reach_every_part_also_without_objects(self, label):
+        _, _, model, *_ = self.losses(label)
+        for num_objects in [(2, 1), (0, 0)]:
+            images, samples = make_batch(num_objects, 3, masks=True)
+            losses = backward(model, images, samples)
+            assert set(losses) == KEYS["yolact"] | {"ranking", "sorting"}
+            assert [key for key, p in model.named_parameters() if p.grad is None] == []
+
+    def test_mistakes(self):
+        head = SEGMENTORS["yolact"]["bbox_head"] | dict(num_classes=3)
+        with pytest.raises(ValueError, match="but got 'giou'"):
+            MODELS.build(head | dict(label="giou"))
+        with pytest.raises(ValueError, match="has no continuous labels; remove label"):
+            MODELS.build(head | dict(label="dice", loss_cls=dict(type="APLoss")))
+        model = build_segmentor("yolact", num_classes=3, max_masks_to_train=100)
+        model.bbox_head.label = "dice"
+        with pytest.raises(ValueError, match="Expected max_masks_to_train=None"):
+            model.loss(*make_batch((1, 1), 3, masks=True))
 
 
 class TestSOLOv2:

@@ -12,12 +12,16 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmdet_rank.criteria import RankedLosses
 from mmdet_rank.losses.mask_loss import MaskLoss, mask_errors
 
 from .ranked_positives import RankedPositives
 
 #: Options that YOLACT's prediction of masks reads in addition to the box head's.
 MASK_TEST_CFG = dict(mask_thr=0.5, mask_thr_binary=0.5)
+
+#: 1 - the Dice coefficient of a mask; the published code adds 1e-5, and DiceLoss its eps twice.
+_DICE = DiceLoss(eps=5e-6, activate=False)
 
 #: Options of the stock head that have nothing left to act on, and what to do instead.
 _GONE = {
@@ -60,7 +64,6 @@ class RankYOLACTProtonet(YOLACTProtonet):
         self,
         *args,
         max_masks_to_train: int | None = 100,
-        # The published code adds 1e-5 to the sum of squares; DiceLoss adds its eps twice.
         loss_mask: dict = dict(type="DiceLoss", eps=5e-6),
         test_cfg: dict | None = None,
         **kwargs,
@@ -100,17 +103,24 @@ class RankYOLACTProtonet(YOLACTProtonet):
 
         Raises:
             TypeError: If the box head is not a `RankYOLACTHead`.
+            ValueError: If its labels come from the masks, and not all masks are trained.
         """
         if not isinstance(positive_infos, RankedPositives):
             raise TypeError(
                 f"Expected the positives of a {self.box_head} in {type(self).__name__}, but got "
                 f"{type(positive_infos).__name__}; set bbox_head.type to {self.box_head}."
             )
+        waiting = not isinstance(positive_infos.ranked, RankedLosses)
+        if waiting and self.max_masks_to_train != sys.maxsize:
+            raise ValueError(
+                f"Expected max_masks_to_train=None in {type(self).__name__} for labels by Dice, "
+                f"but got {self.max_masks_to_train}: every positive needs its mask."
+            )
         chosen = RankedPositives(map(self._choose, positive_infos), positive_infos.ranked)
         return super().loss(x, batch_data_samples, positive_infos=chosen, **kwargs)
 
     def _choose(self, positives: InstanceData) -> InstanceData:
-        number = len(positives.weights)
+        number = len(positives)
         if number <= self.max_masks_to_train:
             return positives
         return positives[torch.randperm(number)[: self.max_masks_to_train]]
@@ -135,7 +145,8 @@ class RankYOLACTProtonet(YOLACTProtonet):
             **kwargs: Not used.
 
         Returns:
-            ``loss_mask`` and its factor ``balance_mask``, attached also without any positive.
+            ``loss_mask`` and its factor ``balance_mask``, attached also without any positive; where
+            the box head's labels come from the masks, its losses too.
         """
         cropped = self.crop_mask_preds(mask_preds, batch_img_metas, positive_infos)
         targets = []
@@ -146,8 +157,15 @@ class RankYOLACTProtonet(YOLACTProtonet):
             targets.append(torch.zeros_like(preds) if target is None else target)
         preds = torch.cat(cropped).float()
         errors = mask_errors(self.loss_mask, preds, torch.cat(targets))
-        weights = torch.cat([positives.weights for positives in positive_infos])
-        return positive_infos.ranked.mask_losses(errors, preds, self.loss_mask.loss_weight, weights)
+        ranked, beside = positive_infos.ranked, {}
+        if isinstance(ranked, RankedLosses):
+            weights = torch.cat([positives.weights for positives in positive_infos])
+        else:
+            dice = 1 - mask_errors(_DICE, preds.detach(), torch.cat(targets))
+            ranked, weights = ranked(dice.clamp(0, 1))
+            beside = dict(ranked)
+        losses = ranked.mask_losses(errors, preds, self.loss_mask.loss_weight, weights)
+        return beside | losses
 
     def crop_mask_preds(
         self,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from mmdet_rank.criteria import RankedLosses
 
@@ -18,10 +19,16 @@ class RankedPositives(list[InstanceData]):
     Args:
         positives: Of each image ``pos_assigned_gt_inds`` (n,), ``pos_inds`` (n,), ``coeffs``
             (n, protos), ``bboxes`` (n, 4) of the objects, and ``weights`` (n,), the importance
-            of each mask.
-        ranked: Losses of the box head.
+            of each mask, unless the ranking waits for the masks.
+        ranked: Losses of the box head. Or, where its continuous labels come from the masks, a
+            function that takes the (P,) Dice coefficients of all positives, image by image, and
+            returns these losses and the (P,) weights of the masks in that order.
     """
 
-    def __init__(self, positives: Iterable[InstanceData], ranked: RankedLosses) -> None:
+    def __init__(
+        self,
+        positives: Iterable[InstanceData],
+        ranked: RankedLosses | Callable[[Tensor], tuple[RankedLosses, Tensor]],
+    ) -> None:
         super().__init__(positives)
         self.ranked = ranked
