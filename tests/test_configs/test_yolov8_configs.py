@@ -190,7 +190,9 @@ def test_boxes_of_a_letterboxed_image(photographs):
     assert (boxes <= torch.tensor([90.0, 60, 90, 60])).all()
 
 
-@pytest.mark.parametrize(("prefix", "size"), [("", "n"), ("", "m"), ("rs-", "n")])
+@pytest.mark.parametrize(
+    ("prefix", "size"), [("", "n"), ("rs-", "n"), ("rs-", "s"), ("", "m"), ("rs-", "l"), ("", "x")]
+)
 def test_model_trains(prefix, size):
     torch.manual_seed(0)
     model = build_model(load_config(NAME.format(prefix, size)))

@@ -25,7 +25,8 @@ OPTIONS = {
     "tools/train.py": "--work-dir --amp --auto-scale-lr --resume --cfg-options --launcher",
     "tools/test.py": "--work-dir --out --show --show-dir --wait-time --cfg-options --launcher "
     "--tta --thresholds --submission",
-    "tools/eval_lrp.py": "--annotations --results --iou-type --out --dataset --tau --plots",
+    "tools/eval_lrp.py": "--annotations --results --iou-type --out --dataset --tau --plots "
+    "--confusion",
     "tools/make_digits.py": "--out --train --val --size --seed --imbalance",
     "benchmarks/ranking_losses.py": "--out --device --preset",
 }
