@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from runs import FIGURES, ROOT, keep_settings, run_once, spread
 
 from mmdet_rank.cli.errors import UserError, run_tool
-from mmdet_rank.files import write_json, written_whole
+from mmdet_rank.files import load_json, write_json, written_whole
 
 _RANGE = {"least": min, "mean": statistics.fmean, "greatest": max}
 
@@ -100,6 +100,7 @@ def run_grid(args: argparse.Namespace) -> None:
             f"Expected no --config with table {args.grid}, which compares configs, but got "
             f"{args.config}; take a table of options, such as 8.1."
         )
+    check_data(grid, args)
     options = [*data_options(args.data), *args.cfg_options]
     settings = {"epochs": args.epochs, "cfg_options": options}
     if args.iterations is not None:
@@ -129,6 +130,29 @@ def run_grid(args: argparse.Namespace) -> None:
         figure = draw_balance(grid, cells)
         with written_whole(args.plot) as temporary:
             figure.savefig(temporary, dpi=120)
+
+
+def check_data(grid: Grid, args: argparse.Namespace) -> None:
+    """Say so when a table about unequal classes is about to be trained on equal ones.
+
+    Raises:
+        UserError: ``--data`` is no folder of digits.
+    """
+    manifest = (args.data or Path("data/digits")) / "manifest.json"
+    if args.data and not manifest.is_file():
+        raise UserError(
+            f"Expected a folder of tools/make_digits.py for --data, but {manifest} does not exist; "
+            f"make it by: python tools/make_digits.py --out {args.data}"
+        )
+    if grid.imbalanced and not args.config and manifest.is_file():
+        imbalance = load_json(manifest)["options"]["imbalance"]
+        if imbalance == 1:
+            print(
+                f"Note: table {args.grid} is about classes of unequal numbers, and those in "
+                f"{manifest.parent} have the same; make others by: "
+                "python tools/make_digits.py --imbalance 20 --out data/digits20",
+                file=sys.stderr,
+            )
 
 
 def data_options(folder: Path | None) -> list[str]:

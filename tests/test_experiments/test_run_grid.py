@@ -120,6 +120,9 @@ def test_runs_of_cells_and_seeds(tmp_path, monkeypatch, capsys):
         return {"boxes": dict.fromkeys(run_grid.FIGURES, 0.25) | {"correlation": 0.5}}
 
     monkeypatch.setattr(run_grid, "run_once", run_once)
+    monkeypatch.chdir(tmp_path)
+    Path("d20").mkdir()
+    Path("d20/manifest.json").write_text('{"options": {"imbalance": 20}}')
     arguments = ["4.2", "--seeds", "0", "3", "--epochs", "2", "--work-dir", str(tmp_path),
                  "--data", "d20", "--out", str(tmp_path / "out.json"),
                  "--cfg-options", "a=1"]  # fmt: skip
@@ -144,6 +147,19 @@ def test_runs_of_cells_and_seeds(tmp_path, monkeypatch, capsys):
     # Runs of other settings are not mixed with these.
     assert run_grid.main([*arguments[:5], "1", *arguments[6:]]) == 1
     assert "another --work-dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "imbalance"), [("4.2", 1.0), ("4.2", 20.0), ("sorting", 1.0)])
+def test_equal_classes_are_noted_where_they_should_not_be(
+    number, imbalance, tmp_path, monkeypatch, capsys
+):
+    run = {"boxes": dict.fromkeys(run_grid.FIGURES, 0.25) | {"correlation": 0.5}}
+    monkeypatch.setattr(run_grid, "run_once", lambda *args: run)
+    (tmp_path / "manifest.json").write_text(json.dumps({"options": {"imbalance": imbalance}}))
+    arguments = [number, "--seeds", "0", "--data", str(tmp_path), "--work-dir", str(tmp_path / "w")]
+    assert run_grid.main(arguments) == 0
+    noted = "Note: table 4.2 is about classes of unequal numbers" in capsys.readouterr().err
+    assert noted == (number == "4.2" and imbalance == 1)
 
 
 def test_budget_by_iterations(tmp_path, monkeypatch, capsys):
@@ -206,5 +222,7 @@ def test_list_and_mistakes(capsys):
     assert run_grid.main(["P.1", "--config", "nowhere.py"]) == 1
     assert "nowhere.py does not exist" in capsys.readouterr().err
     config = ROOT / "configs" / "digits" / "rs-paa_r18_fpn_digits.py"
+    assert run_grid.main(["4.2", "--data", "nowhere"]) == 1
+    assert "nowhere/manifest.json does not exist" in capsys.readouterr().err
     assert run_grid.main(["8.4", "--config", str(config)]) == 1
     assert "Expected no --config with table 8.4" in capsys.readouterr().err
