@@ -6,9 +6,9 @@ B: every frame by itself, with all detections.
 G: detections from one general threshold on, linked from frame to frame and rescored by Bayes' rule.
 S: the same with a threshold for each class, the LRP-optimal one on still validation images.
 
-G and S are there with score distributions over the classes and background, and over the classes
-alone. Everything stays in OUT, and what is there is not made again: the clips, the detections, all
-figures in ``video.json``, the tables in ``video.md``, and ``pr.png`` (Fig. H.1).
+G and S are there without links too, and with score distributions over the classes and background
+and over the classes alone. Everything stays in OUT, and what is there is not made again: clips,
+detections, all figures in ``video.json``, tables in ``video.md``, and ``pr.png`` (Fig. H.1).
 
 Example:
     python experiments/video.py configs/digits/faster-rcnn_r18_fpn_digits.py epoch_3.pth \
@@ -48,8 +48,6 @@ from mmdet_rank.visualization.lrp_detectors import draw_pr_detectors
 FIGURES = ("AP", "AP50", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
 #: The ways of the table by class and of the picture.
 WAYS = ("B", "G", "S")
-#: What follows the name of a way whose distributions are over the classes alone.
-ALONE = ", classes alone"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -114,12 +112,15 @@ def compare(args: argparse.Namespace) -> None:
     stills = detect(args, args.data, args.out / "stills")
     frames = detect(args, clips, args.out / "frames")
     thresholds = report_thresholds(evaluate_coco(*stills).report())
+    names = {category["id"]: category["name"] for category in frames[0]["categories"]}
+    general = dict.fromkeys(names.values(), args.general)
     detections = {"B": frames[1]}
-    for ending, background in (("", True), (ALONE, False)):
-        # A class of which nothing was found has no threshold of its own.
-        by_class = {c["name"]: args.general for c in frames[0]["categories"]} | thresholds
-        for way, chosen in (("G", args.general), ("S", by_class)):
-            detections[way + ending] = rescore(*frames, chosen, background=background)
+    # A class of which nothing was found on the stills has no threshold of its own.
+    for way, chosen in (("G", general), ("S", general | thresholds)):
+        kept = [d for d in frames[1] if d["score"] >= chosen[names[d["category_id"]]]]
+        detections[f"{way}, not linked"] = kept
+        detections[way] = rescore(*frames, chosen, background=True)
+        detections[f"{way}, classes alone"] = rescore(*frames, chosen, background=False)
     # Where no score reaches the threshold there is nothing to evaluate.
     evaluations = {way: evaluate_coco(frames[0], each) for way, each in detections.items() if each}
     nothing = nothing_found(frames[0])

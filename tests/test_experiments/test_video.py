@@ -57,12 +57,18 @@ def test_three_ways_end_to_end(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out" / "video.md").read_text() in text
     figures = json.loads((tmp_path / "out" / "video.json").read_text())
     ways = figures["ways"]
-    assert list(ways) == ["B", "G", "S", "G, classes alone", "S, classes alone"]
+    assert list(ways) == [
+        *("B", "G, not linked", "G", "G, classes alone"),
+        *("S, not linked", "S", "S, classes alone"),
+    ]
     assert len(figures["thresholds"]) == 10
     assert all(0.2 < threshold < 0.6 for threshold in figures["thresholds"].values())
     # Half of the right scores are below 0.5, few below the class's threshold.
     assert ways["B"]["AP50"] > ways["S"]["AP50"] > ways["G"]["AP50"]
     assert ways["S"]["oLRP_FN"] < ways["G"]["oLRP_FN"]
+    # Thresholds take detections away, and the least LRP Error is at one of them or above it.
+    assert ways["B"]["AP50"] > ways["S, not linked"]["AP50"] > ways["G, not linked"]["AP50"]
+    assert ways["B"]["oLRP"] <= ways["S, not linked"]["oLRP"] < ways["G, not linked"]["oLRP"]
     (row,) = [line for line in text.splitlines() if line.startswith("| S |")]
     assert row.split(" | ")[1:3] == [f"{100 * ways['S'][key]:.1f}" for key in ("AP", "AP50")]
     assert (tmp_path / "out" / "pr.png").read_bytes().startswith(b"\x89PNG")
