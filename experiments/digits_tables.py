@@ -13,6 +13,7 @@ import json
 import sys
 from pathlib import Path
 
+import video
 from runs import FIGURES, IOU_TYPES, ROOT, spread
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -65,6 +66,7 @@ def blocks() -> dict[Path, dict[str, str]]:
             "masks": detectors_table(masks),
             "samplers": samplers_table(load("digits_samplers.json")),
             "grid": grid_tables(load("digits_grid.json")),
+            "video": video_tables(load("digits_video.json")),
         },
         ROOT / "README.md": {"digits": short_table(boxes | masks)},
     }
@@ -73,6 +75,11 @@ def blocks() -> dict[Path, dict[str, str]]:
 def load(name: str) -> dict[str, list[dict]]:
     """The runs of a file of ``benchmarks/results/``, by config or cell."""
     return json.loads((RESULTS / name).read_text())
+
+
+def video_tables(figures: dict) -> str:
+    """The tables of ``video.py``."""
+    return video.tables(figures["ways"], figures["thresholds"])
 
 
 def split_name(name: str) -> tuple[str, str]:
