@@ -70,13 +70,15 @@ def read_yolo(root: Path) -> DataSet:
     boxes_alone = "kpt_shape" in _content(head)
     for split, files in _pictures(head, folder, notes).items():
         for file in files:
+            labels = _label_file(file)
+            if labels is not None:
+                used.add(labels)
             picture = open_picture(file, left_out)
-            if picture is not None:
-                labels = _label_file(file)
-                if labels is not None:
-                    used.add(labels)
-                    _read_labels(labels, picture, classes, left_out, boxes_alone)
-                splits.setdefault(split, []).append(picture)
+            if picture is None:
+                continue
+            if labels is not None:
+                _read_labels(labels, picture, classes, left_out, boxes_alone)
+            splits.setdefault(split, []).append(picture)
     if not used:
         raise ValueError(
             f"Expected labels of YOLO for the pictures of {folder}, but found none; they are "

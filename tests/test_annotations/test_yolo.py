@@ -74,9 +74,11 @@ def test_labels_with_windows_line_ends_keypoints_and_faults(tmp_path):
     file = root / "labels/train/a.txt"
     file.write_text("0 12 18 16 24\n" + file.read_text())
     (root / "labels/train/z.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (root / "images/train/c.jpg").write_bytes(b"no picture")
     found = read_data(root)
-    assert found.splits == plain.splits
+    assert found.splits["train"] == [p for p in plain.splits["train"] if p.file.stem != "c"]
     assert found.left_out == {
+        "pictures that cannot be read": 1,
         "lines in pixels, where YOLO has shares of the picture": 1,
         "label files without a picture": 1,
     }
