@@ -37,12 +37,14 @@ class Conversion:
     """Outcome of a conversion.
 
     Attributes:
+        given: What the user named, a whole path.
         data: What was read, split.
         files: The COCO file of each split.
         drawn: Splits that were not given but drawn.
         seed: What they were drawn by.
     """
 
+    given: Path
     data: DataSet
     files: dict[str, Path]
     drawn: tuple[str, ...]
@@ -50,7 +52,10 @@ class Conversion:
 
     def describe(self) -> str:
         """Sentences about what was found, and what was left out and why."""
-        lines = [f"Read {self.data.root} as {self.data.form}."]
+        folder = self.given.parent if self.given.is_file() else self.given
+        elsewhere = not self.data.root.is_relative_to(folder)
+        where = f"; its pictures lie in {self.data.root}" if elsewhere else ""
+        lines = [f"Read {self.given} as {self.data.form}{where}."]
         for split, pictures in self.data.splits.items():
             counts = self.data.count(split)
             listed = ", ".join(f"{number} {name}" for name, number in counts.items())
@@ -170,7 +175,8 @@ def convert_data(
         if split in data.splits
     }
     _note_missing(data)
-    conversion = Conversion(data, {}, tuple(drawn), seed)
+    given = Path(os.path.abspath(root))
+    conversion = Conversion(given, data, {}, tuple(drawn), seed)
     for split in data.splits:
         path = Path(out) / "annotations" / f"{split}.json"
         _write(path, data, split)

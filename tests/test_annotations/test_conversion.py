@@ -72,7 +72,8 @@ def test_what_was_converted_is_a_data_set_itself(tmp_path):
     root = labelled_data.write_voc(tmp_path / "data" / "voc")
     first = convert_data(root, tmp_path / "first")
     again = convert_data(tmp_path / "first", tmp_path / "again")
-    assert again.data.form == "COCO"
+    where = f"Read {tmp_path / 'first'} as COCO; its pictures lie in {tmp_path}"
+    assert again.describe().startswith(where)
     for split in labelled_data.SPLITS:
         for one, other in zip(first.data.splits[split], again.data.splits[split], strict=True):
             assert one.file == other.file

@@ -72,7 +72,7 @@ def test_a_training_leaves_what_is_promised(trained):
     assert "optimizer" not in best
     assert best["meta"]["dataset_meta"]["classes"] == ["bar", "ring"]
     page = (folder / "report.html").read_text()
-    assert "mmdet-rank predict" in page
+    assert f"mmdet-rank predict {folder} {folder.parent}/data/JPEGImages --out" in page
     assert "mmdet-rank test" in page
     assert page.count("data:image/png;base64,") == 3  # classes, curve, the one validation picture
     assert "http" not in page

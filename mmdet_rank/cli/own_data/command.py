@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -218,9 +219,11 @@ def _read_state(folder: Path) -> dict:
 def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
     place = shlex.quote(str(folder))
     has_test = (folder / "annotations" / "test.json").is_file()
-    measured = "test" if has_test else "validation"
+    measured, split = ("test", "test") if has_test else ("validation", "val")
+    images = load_json(folder / "annotations" / f"{split}.json")["images"]
+    shown = os.path.commonpath([(pictures / image["file_name"]).parent for image in images])
     return {
-        "Detect on pictures": f"mmdet-rank predict {place} {shlex.quote(str(pictures))} "
+        "Detect on pictures": f"mmdet-rank predict {place} {shlex.quote(shown)} "
         f"--out {place}/predictions",
         f"Evaluate on the {measured} pictures": f"mmdet-rank test {place}/config.py "
         f"{place}/best.pth --thresholds {place}/thresholds.json",
