@@ -1,6 +1,7 @@
 """The grid of losses on a made-up folder: resumed, shared between seeds, tables and pictures."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))
 import compare_losses
+from compare_losses_options import AUGMENTATION_NAMES
 from crack_losses import LOSSES, PUBLISHED, WITH_MARGIN, select
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -22,6 +24,21 @@ SMALL = ["--iters", "2", "--batch", "2", "--size", "32", "--channels", "4", "--w
 def scope():
     yield
     init_default_scope("mmdet")
+
+
+def test_the_help_waits_for_nothing():
+    assert tuple(compare_losses.AUGMENTATIONS) == AUGMENTATION_NAMES
+    tool = Path(__file__).resolve().parents[2] / "tools" / "compare_losses.py"
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(tool)!r}, '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(tool)!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0 and 'torch' not in sys.modules\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--margins-of" in run.stdout
 
 
 def test_grid(tmp_path, capsys):
