@@ -58,6 +58,9 @@ def draw(args: argparse.Namespace) -> None:
     """
     if bool(args.config) != bool(args.checkpoint):
         raise UserError("Expected --config and --checkpoint together, but got one of them.")
+    for file in (args.config, args.checkpoint):
+        if file and not Path(file).is_file():
+            raise UserError(f"Expected a config and a checkpoint, but {file} does not exist.")
     generator = torch.Generator().manual_seed(args.seed)
     figures = {
         "generated_box": one_box(generator),

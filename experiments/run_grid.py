@@ -138,12 +138,8 @@ def check_data(grid: Grid, args: argparse.Namespace) -> None:
     Raises:
         UserError: ``--data`` is no folder of digits.
     """
+    check_folder(args.data, "--data")
     manifest = (args.data or Path("data/digits")) / "manifest.json"
-    if args.data and not manifest.is_file():
-        raise UserError(
-            f"Expected a folder of tools/make_digits.py for --data, but {manifest} does not exist; "
-            f"make it by: python tools/make_digits.py --out {args.data}"
-        )
     if grid.imbalanced and not args.config and manifest.is_file():
         imbalance = load_json(manifest)["options"]["imbalance"]
         if imbalance == 1:
@@ -153,6 +149,19 @@ def check_data(grid: Grid, args: argparse.Namespace) -> None:
                 "python tools/make_digits.py --imbalance 20 --out data/digits20",
                 file=sys.stderr,
             )
+
+
+def check_folder(folder: Path | None, option: str) -> None:
+    """Refuse a folder that holds no digits; None is the config's own.
+
+    Raises:
+        UserError: It does not.
+    """
+    if folder is not None and not (manifest := folder / "manifest.json").is_file():
+        raise UserError(
+            f"Expected a folder of tools/make_digits.py for {option}, but {manifest} does not "
+            f"exist; make it by: python tools/make_digits.py --out {folder}"
+        )
 
 
 def data_options(folder: Path | None) -> list[str]:

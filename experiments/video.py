@@ -31,7 +31,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from run_grid import data_options, markdown
+from run_grid import check_folder, data_options, markdown
 from runs import NOTHING_FOUND, ROOT, commit_of, keep_settings
 
 from mmdet_rank.cli.errors import UserError, refused_input, run_tool
@@ -94,6 +94,8 @@ def compare(args: argparse.Namespace) -> None:
     for file in (args.config, args.checkpoint):
         if not file.is_file():
             raise UserError(f"Expected a config and a checkpoint, but {file} does not exist.")
+    check_folder(args.data, "--data")
+    check_folder(args.clips, "--clips")
     size = dict(val=args.num_clips, frames=args.frames, size=args.size)
     clips = args.clips or args.out / "clips"
     settings = {

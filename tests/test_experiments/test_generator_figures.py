@@ -20,6 +20,9 @@ def test_figures_without_a_detector(tmp_path, capsys):
     ]  # fmt: skip
     assert generator_figures.main(["--out", str(tmp_path), "--config", "x.py"]) == 1
     assert "Expected --config and --checkpoint together" in capsys.readouterr().err
+    both = ["--config", "x.py", "--checkpoint", "y.pth"]
+    assert generator_figures.main(["--out", str(tmp_path), *both]) == 1
+    assert "but x.py does not exist" in capsys.readouterr().err
 
 
 def test_shares_of_the_histogram():

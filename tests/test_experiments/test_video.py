@@ -115,6 +115,9 @@ def test_mistakes(tmp_path, capsys):
         video.rescore(truth_of(tmp_path / "stills"), [], 0.5, background=True)
     (tmp_path / "a.pth").write_bytes(b"")
     arguments = [str(CONFIG), str(tmp_path / "a.pth"), "--out", str(tmp_path / "out")]
+    assert video.main([*arguments, "--clips", "nowhere"]) == 1
+    message = "for --clips, but nowhere/manifest.json does not exist"
+    assert message in capsys.readouterr().err
     assert video.main([*arguments, "--frames", "0"]) == 1
     assert "Expected frames to be at least 1, but got 0" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
