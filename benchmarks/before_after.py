@@ -1,7 +1,7 @@
 """RS Loss of an earlier commit beside that of the working tree, on a CPU, in one run.
 
-Forward and backward in turns, in processor time, so that other work on the machine is no part of
-it. The earlier ``mmdet_rank/ops`` is read out of git and imported under another name.
+Forward and backward in turns, in processor time, so that other work on the machine does not
+count. The earlier ``mmdet_rank/ops`` is read out of git and imported under another name.
 
 Example:
     python benchmarks/before_after.py --before da6bd98 --out before_after_cpu.json

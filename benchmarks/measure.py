@@ -29,7 +29,7 @@ def time_in_turns(
     Args:
         steps: Functions without arguments, by name.
         device: Where they work; GPU work is timed by events on the device.
-            They have run before: what is compiled or cached in a first run is no part of this.
+            They have run before: what is compiled or cached in a first run does not count.
         seconds: Budget of each function; those that exceed it in one run get no other.
         max_rounds: Runs of each function at most.
 

@@ -179,7 +179,7 @@ class Detector:
         torch.manual_seed(0)
         model = ConfigDict(without_weights(config.model.to_dict()))
         self.model = MODELS.build(model)
-        # As a training begins; some parameters of transformers are no numbers before.
+        # As a training begins; some parameters of transformers are not numbers before.
         self.model.init_weights()
         if device.type == "cpu":
             self.model = revert_sync_batchnorm(self.model)
@@ -206,7 +206,7 @@ class Detector:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             return time.perf_counter()
-        # What others do on the machine at the same time is no part of it.
+        # What others do on the machine at the same time does not count.
         return time.process_time()
 
     def _timed(self, function):

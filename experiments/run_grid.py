@@ -136,7 +136,7 @@ def check_data(grid: Grid, args: argparse.Namespace) -> None:
     """Say so when a table about unequal classes is about to be trained on equal ones.
 
     Raises:
-        UserError: ``--data`` is no folder of digits.
+        UserError: ``--data`` is not a folder of digits.
     """
     check_folder(args.data, "--data")
     manifest = (args.data or Path("data/digits")) / "manifest.json"

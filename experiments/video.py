@@ -189,7 +189,7 @@ def rescore(
         background: Whether score distributions have a share for background.
 
     Raises:
-        UserError: The images are no frames.
+        UserError: The images are not frames.
     """
     images = truth["images"]
     if not all({"video_id", "frame_id"} <= image.keys() for image in images):

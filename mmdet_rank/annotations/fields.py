@@ -92,7 +92,8 @@ def ids(values: list, field: str, where: Callable[[int], str]) -> list:
         where: names an entry by its index.
 
     Raises:
-        ValueError: an id is no whole number and no text, or some are numbers and others texts.
+        ValueError: an id is neither a whole number nor a text, or some are numbers and others
+            texts.
     """
     types = set(map(type, values))
     if types == {str}:
@@ -128,7 +129,8 @@ def numbers(
     """Return numbers as an array, with infinity for what float64 cannot hold.
 
     Raises:
-        ValueError: a value is no number (a text, null, true, a list); NaN and infinity are numbers.
+        ValueError: a value is not a number (a text, null, true, a list); NaN and infinity are
+            numbers.
     """
     if not set(map(type, values)) <= {int, float}:
         for index, value in enumerate(values):
@@ -172,7 +174,7 @@ def boxes_array(
     """Return boxes ``[x, y, width, height]`` as an (N, 4) array; NaN and infinity stay in it.
 
     Raises:
-        ValueError: a value is no list of four numbers.
+        ValueError: a value is not a list of four numbers.
     """
     whole = set(map(type, values)) <= {list, tuple} and set(map(len, values)) <= {4}
     if not whole or not set(map(type, chain.from_iterable(values))) <= {int, float}:

@@ -16,7 +16,7 @@ ADVICE = {
     "box outside of the width and height stated for its image": "state the true width and height",
     "area of 0 or less": "write width x height of the box, or the area of the mask, as area",
     "marked 'ignore'": "remove the mark from objects to train on",
-    "segmentation that is no mask": "write polygons of three points or more, or run lengths",
+    "segmentation that is not a mask": "write polygons of three points or more, or run lengths",
 }
 
 

@@ -25,7 +25,7 @@ class ImageFiles:
     Attributes:
         num_checked: how many pictures were opened.
         missing: entries whose file does not exist, with its path.
-        unreadable: entries whose file is no picture that Pillow knows, with its path and why.
+        unreadable: entries whose file is not a picture that Pillow knows, with its path and why.
         other_size: entries whose picture has another width and height than stated, with both.
         num_renamed: entries whose ``file_name`` was written with backslashes.
     """

@@ -223,7 +223,7 @@ class ObjectsCheck:
 
     def _without_mask(self, useless: NDArray[np.bool_]) -> None:
         """Mark objects without a mask as crowds, which training looks away from."""
-        reason = "segmentation that is no mask"
+        reason = "segmentation that is not a mask"
         before = self.keep.copy()
         self._leave_out(
             useless,

@@ -60,7 +60,7 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
 
     Args:
         path: The file.
-        left_out: Counts the files that are no images.
+        left_out: Counts the files that are not images.
 
     Returns:
         A picture without objects; None for a file that cannot be read.

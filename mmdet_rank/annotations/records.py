@@ -117,7 +117,7 @@ def cut_box(
         return None, "objects outside of their picture"
     if right - left < MIN_SIDE or bottom - top < MIN_SIDE:
         return None, "objects narrower than one pixel"
-    # What rounding leaves beyond the edge is no news.
+    # What rounding leaves beyond the edge is not worth a message.
     beyond = max(left - x1, top - y1, x2 - right, y2 - bottom)
     reason = "boxes cut at the edge of their picture" if beyond > MIN_SIDE else None
     return (left, top, right - left, bottom - top), reason

@@ -57,7 +57,7 @@ def check_results(
         source: name of the file, for messages.
 
     Raises:
-        ValueError: when ``results`` are no COCO results, are empty, name images or categories that
+        ValueError: when ``results`` are not COCO results, are empty, name images or categories that
             ``ground_truth`` does not have, or have scores, boxes or masks that cannot be; the
             message names the first detection that is wrong, and its field.
 

@@ -84,7 +84,7 @@ def sound_polygons(mask: list) -> Polygons:
     coordinates that are not finite or beyond a million.
 
     Raises:
-        MaskFault: ``mask`` is no list of lists of numbers.
+        MaskFault: ``mask`` is not a list of lists of numbers.
 
     >>> sound_polygons([[0, 0, 9, 0, 9, 9], [1, 1, 2, 2]])
     Polygons(sound=[[0, 0, 9, 0, 9, 9]], dropped=1)
@@ -128,7 +128,7 @@ def all_polygons_sound(masks: Sequence[Any]) -> bool:
 
 
 def mask_refusal(mask: Any, where: str) -> str:
-    """Return the message that refuses what is no mask."""
+    """Return the message that refuses what is not a mask."""
     return (
         "Expected a mask (a list of polygons of at least three points, or run lengths with 'size' "
         f"and 'counts') as segmentation in {where}, but got {describe(mask)}; write a mask for "
@@ -148,7 +148,7 @@ def _chunks(counts: Sequence[str | bytes]) -> Iterator[tuple[int, int]]:
 
 
 def _as_bytes(text: str | bytes) -> bytes:
-    # What is not ASCII is no run length, and "?" ends none, so that it is refused.
+    # What is not ASCII is not a run length, and "?" does not end one, so that it is refused.
     return text if isinstance(text, bytes) else text.encode("ascii", errors="replace")
 
 

@@ -28,7 +28,7 @@ _EXPORT = "export the annotations as COCO, YOLO or Pascal VOC"
 
 
 def describe_unrecognised(root: Path) -> str:
-    """Say what a folder or file is, where it is no data set in a form that is read.
+    """Say what a folder or file is, where it is not a data set in a form that is read.
 
     Args:
         root: It exists.

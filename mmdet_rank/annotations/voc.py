@@ -63,7 +63,7 @@ def _read_file(
     try:
         tree = ElementTree.parse(file).getroot()
     except ElementTree.ParseError:
-        left_out["annotation files that are no XML"] += 1
+        left_out["annotation files that are not XML"] += 1
         return None
     stated = (tree.findtext("filename") or "").replace("\\", "/").rpartition("/")[2]
     # Renamed pictures keep the old name inside of their annotation: the file's own name goes first.

@@ -62,7 +62,7 @@ def read_objects(data: Path) -> tuple[Objects, list[str]]:
 
     Raises:
         OSError: there is no such file or folder.
-        ValueError: it is no data set, or a faulty one.
+        ValueError: it is not a data set, or a faulty one.
     """
     if data.is_dir():
         found = read_data(data)

@@ -61,7 +61,7 @@ def diagnose(cfg: Config, splits: list[str]) -> None:
         splits: Some of "train", "val", "test".
 
     Raises:
-        UserError: An annotation file is no JSON or not COCO's.
+        UserError: An annotation file is not JSON or not COCO's.
     """
     for split in splits:
         for where, dataset in dataset_configs(cfg, split):
@@ -183,7 +183,7 @@ def _classes(where: str, dataset: dict) -> list[str] | None:
     """The class names that a data set's config asks for.
 
     Raises:
-        UserError: They are one text that is no file.
+        UserError: They are one text that is not a file.
     """
     classes = (dataset.get("metainfo") or {}).get("classes")
     if classes is None:
@@ -204,7 +204,7 @@ def _classes(where: str, dataset: dict) -> list[str] | None:
 def _check_names(where: str, ann_file: str, classes: list[str], names: list[str]) -> None:
     """Refuse class names that the annotation file does not have.
 
-    More categories in the file than classes are no mistake: that trains on some of them.
+    More categories in the file than classes are not a mistake: that trains on some of them.
     """
     doubled = sorted({name for name in classes if classes.count(name) > 1})
     if doubled:

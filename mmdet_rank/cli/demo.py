@@ -222,7 +222,7 @@ class Demo:
         print(f"Wrote {sheet}, {len(pictures)} pictures in {self.folder / 'pictures'}, and {curve}")
         print(
             "Drawn are detections above the LRP-optimal threshold of their class. Scores that a "
-            "ranking loss trains order detections; they are no probabilities."
+            "ranking loss trains order detections; they are not probabilities."
         )
 
     def table(self) -> str:

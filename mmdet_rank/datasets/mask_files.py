@@ -47,7 +47,7 @@ class MaskReader:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file is no mask.
+            ValueError: If the file is not a mask.
         """
         values = _read_array(Path(path), self.field)
         if self.value is not None:

@@ -110,7 +110,7 @@ def panoptic_counts(
 
     A prediction matches an object of its category when their IoU, leaving out pixels that are void
     in the ground truth, is above ``tau``. A prediction that matches nothing is ignored when more
-    than half of it lies on void or on crowds of its category; crowds are no objects to find.
+    than half of it lies on void or on crowds of its category; crowds are not objects to find.
 
     Args:
         gt_map: (H, W) segment ids of the ground truth.
@@ -234,7 +234,7 @@ def read_panoptic_png(path: str | Path) -> NDArray[np.int64]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when it is no picture with three channels of 8 bits.
+        ValueError: when it is not a picture with three channels of 8 bits.
     """
     path = Path(path)
     if not path.is_file():

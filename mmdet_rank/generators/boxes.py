@@ -55,7 +55,7 @@ def generate_boxes(
         (M, num, 4), dtype and device of ``boxes``, without gradient.
 
     Raises:
-        TypeError: If ``boxes`` is no tensor of floats.
+        TypeError: If ``boxes`` is not a tensor of floats.
         ValueError: If a shape, an IoU or ``num`` is out of range, a box has no area, or proposals
             never hit a region.
 

@@ -28,7 +28,7 @@ def sample_foreground_balanced(
         there are no more than ``num``.
 
     Raises:
-        TypeError: If ``labels`` is no tensor of integers.
+        TypeError: If ``labels`` is not a tensor of integers.
         ValueError: If ``labels`` is not 1-D or ``num`` is negative.
 
     Example:
@@ -59,7 +59,7 @@ def foreground_balanced_weights(labels: Tensor) -> Tensor:
         (P,) float32 with sum 1.
 
     Raises:
-        TypeError: If ``labels`` is no tensor of integers.
+        TypeError: If ``labels`` is not a tensor of integers.
         ValueError: If it is not 1-D.
 
     Example:

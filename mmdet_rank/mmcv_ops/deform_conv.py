@@ -158,7 +158,7 @@ def _operands(
 ) -> list[Tensor]:
     """All operands of the kernel in its order, with neutral ones for mask and bias.
 
-    Offsets that are no numbers, as a model that diverged predicts them, make torchvision's kernel
+    Offsets that are not numbers, as a model that diverged predicts them, make torchvision's kernel
     read beside its memory. They point far outside of the image here, where there is nothing, as
     with mmcv's compiled operator.
     """

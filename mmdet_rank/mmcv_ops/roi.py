@@ -105,7 +105,7 @@ def _refuse_max_pool(pool_mode: int) -> None:
 
 
 def _finite(boxes: Tensor) -> Tensor:
-    """Boxes, and empty ones at 0 for those with a corner that is no number.
+    """Boxes, and empty ones at 0 for those with a corner that is not a number.
 
     These, as a model that diverged predicts them, lead torchvision's kernel beside its memory.
     """

@@ -50,7 +50,7 @@ def average_lrp_loss(
         of ``loc`` over the processes is the loss of the whole batch.
 
     Raises:
-        TypeError: If an input is no tensor, the logits are no floats or places no int64.
+        TypeError: If an input is not a tensor, the logits are not floats or places are not int64.
         ValueError: If shapes or devices differ, ``loc_errors`` does not have one entry per
             positive, targets and positives are both or neither given, ``delta`` is negative, or
             (on a CPU) a place is out of range or given twice.

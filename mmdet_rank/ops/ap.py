@@ -43,7 +43,7 @@ def average_precision_loss(
         there is no positive; then 0.
 
     Raises:
-        TypeError: If an input is no tensor, the logits are no floats or places no int64.
+        TypeError: If an input is not a tensor, the logits are not floats or places are not int64.
         ValueError: If shapes or devices differ, targets and positives are both or neither given,
             ``delta`` is negative, or (on a CPU) a place is out of range or given twice.
 
@@ -73,7 +73,7 @@ def _blame_interpolated(ranking: Ranking) -> Blame:
     precision = _precision(ranking)
     order = ranking.scores.argsort()
     running = precision[order].cummax(0).values
-    # Positives with equal logits have equal precision, so that their order is no matter.
+    # Positives with equal logits have equal precision, so that their order does not matter.
     return _blame_for(ranking, torch.empty_like(precision).scatter_(0, order, running))
 
 

@@ -14,7 +14,7 @@ def count(points, others, begin, end, knots, left, cells, low, scale, intervals,
 
     Args:
         points: (N,) logits.
-        others: Ascending places of all that are no negatives.
+        others: Ascending places of all that are not negatives.
         begin: First place of the piece.
         end: Behind its last.
         knots: (K,) ascending.

@@ -20,7 +20,7 @@ def identity_update(
     as printed has the opposite sign; Eq. 6.24, the proofs and the published code agree with this
     one: a positive's logit gets a negative gradient, so that descent raises it.
 
-    The result is no derivative: the errors are piecewise constant in the logits up to the
+    The result is not a derivative: the errors are piecewise constant in the logits up to the
     smoothing, and Identity Update replaces the derivative of a primary term with respect to its
     score difference by the primary term itself. ``torch.autograd.gradcheck`` therefore fails on
     it, as it should.

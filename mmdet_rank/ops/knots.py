@@ -7,7 +7,7 @@ neighbouring knots no more than their number and the sum of their scores. With e
 its interval (a search among 2P knots), suffix sums over the intervals give all P counts, and
 running sums of slopes give the adjoint at all N examples. Nothing is approximated.
 
-Processors hate to guess: a binary search takes an unforeseeable branch per step, about 50 ns for a
+A binary search takes a branch per step that processors cannot predict, about 50 ns for a
 value among 2,000 knots. So the range of the knots is cut into equal cells, a table says how many
 knots lie in cells below each, and what is left, the few knots of one's own cell, is searched by
 steps that all values take together.

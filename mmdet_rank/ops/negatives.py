@@ -66,7 +66,7 @@ class LocatedNegatives:
         self.histogram = Histogram(counts, offsets)
 
     def _others(self, roles: Roles, size: int) -> list[Tensor]:
-        """By chunk, where in it those are that are no negatives."""
+        """By chunk, where in it those are that are not negatives."""
         if size <= self._step:
             return [roles.others]
         begins = torch.arange(self._step, size, self._step)

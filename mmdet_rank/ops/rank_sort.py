@@ -51,7 +51,7 @@ def rank_sort_loss(
         to the graph also when there is no positive; then 0.
 
     Raises:
-        TypeError: If an input is no tensor, the logits are no floats or places no int64.
+        TypeError: If an input is not a tensor, the logits are not floats or places are not int64.
         ValueError: If shapes or devices differ, targets and positives are both or neither given,
             ``delta`` is negative, or (on a CPU) a place is out of range or given twice.
 

@@ -42,7 +42,7 @@ def ranking_weights(
         float64 logits), without gradient.
 
     Raises:
-        TypeError: If an input is no tensor, the logits are no floats or places no int64.
+        TypeError: If an input is not a tensor, the logits are not floats or places are not int64.
         ValueError: If shapes or devices differ, targets and positives are both or neither given,
             ``delta`` is negative, or (on a CPU) a place is out of range or given twice.
 

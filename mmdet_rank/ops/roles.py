@@ -28,7 +28,7 @@ class Roles:
 
     @functools.cached_property
     def others(self) -> Tensor:
-        """Ascending places of all that are no negatives; dense targets are searched for them."""
+        """Ascending places of all that are not negatives; dense targets are searched for them."""
         if self.targets is not None:
             return (self.targets != 0).nonzero().squeeze(1)
         positives = self.index.sort().values
@@ -66,7 +66,7 @@ def read_roles(
         check_finite: Refuse NaN and infinite logits, targets and labels, and places out of range.
 
     Raises:
-        TypeError: If an input is no tensor, logits are no floats or places no int64.
+        TypeError: If an input is not a tensor, logits are not floats or places are not int64.
         ValueError: If shapes or devices do not fit, if both or none of targets and positives are
             given, if delta is negative, if a place on a CPU is out of range or given twice, or,
             with ``check_finite``, if a value is NaN or infinite.

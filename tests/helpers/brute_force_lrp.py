@@ -26,7 +26,7 @@ def match_image(objects, detections, tau, ignore_unmatched=False):
     """Match the detections of one category in one image, best score first.
 
     Returns the IoUs of true positives, and the number of false positives. Objects have `bbox` and
-    `ignore` (1 for crowds), and each object that is no crowd is found once.
+    `ignore` (1 for crowds), and each object that is not a crowd is found once.
     """
     free = [o for o in objects if not o["ignore"]]
     crowds = [o for o in objects if o["ignore"]]

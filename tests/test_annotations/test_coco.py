@@ -171,7 +171,7 @@ def test_evaluation_refuses_what_would_move_its_figures(changes, words):
 def test_an_object_without_a_mask_becomes_a_crowd_in_training(mask):
     data = damaged("annotations", 1, segmentation=mask)
     found = check_coco(data, "f.json", iou_types=("bbox", "segm"))
-    assert found.left_out == {"segmentation that is no mask": 1}
+    assert found.left_out == {"segmentation that is not a mask": 1}
     assert [a["iscrowd"] for a in found.dataset["annotations"]] == [0, 1, 0, 0]
     assert found.dataset["annotations"][1]["segmentation"] == [[0.0] * 6]
     # A detector of boxes does not look at masks.

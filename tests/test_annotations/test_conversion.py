@@ -124,7 +124,7 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path):
         "objects whose box has no finite numbers": 1,
         "objects without a name or a box": 1,
         "pictures of another size than their annotation states (theirs counts)": 1,
-        "annotation files that are no XML": 1,
+        "annotation files that are not XML": 1,
         "annotation files without a picture": 1,
         "pictures that cannot be read": 1,
         # Those of the broken files.

@@ -1,4 +1,4 @@
-"""Folders and files that are no data set: the message says what lies there and what to do."""
+"""Folders and files that are not data sets: the message says what lies there and what to do."""
 
 import labelled_data
 import pytest

@@ -341,7 +341,7 @@ def test_many_empty_iterations_are_told_once(monkeypatch):
     )
     for _ in range(99):
         criterion(empty)
-    # Evaluation is no training, and a positive begins the count anew.
+    # Evaluation is not a training, and a positive begins the count anew.
     for _ in range(150):
         criterion.eval()(empty)
     assert told == []

@@ -348,7 +348,7 @@ def test_panoptic_metric_with_ground_truth_from_samples():
             {
                 "id": segment["id"],
                 "category": ids.index(segment["category_id"]),
-                # As MMDetection's data set has it: a crowd is no thing.
+                # As MMDetection's data set has it: a crowd is not a thing.
                 "is_thing": ground_truth["categories"][ids.index(segment["category_id"])]["isthing"]
                 and not segment["iscrowd"],
             }

@@ -34,7 +34,7 @@ def test_a_prediction_half_on_a_crowd_of_its_category_is_a_false_positive(crowd,
     dt = [5] * 8 + [0] * 4
     found = counts(gt, dt, [(7, 2), (9, 1, 1)], [(5, 1)])
     assert found == [[0, false_positives, 0, 0], [0, 0, 1, 0]]
-    # Of another category it is no excuse.
+    # Of another category it is not an excuse.
     assert counts(gt, dt, [(7, 2), (9, 2, 1)], [(5, 1)])[0] == [0, 1, 0, 0]
 
 

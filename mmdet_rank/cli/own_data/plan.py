@@ -132,7 +132,7 @@ def _image_size(data: DataFacts, machine: Machine) -> tuple[int, str]:
     side = data.small_object * size / data.long_side
     return size, (
         f"pictures have {data.long_side} px; the smaller objects keep {side:.0f} px; "
-        f"{'a GPU' if machine.gpu else 'a CPU'} bears {high}"
+        f"{'a GPU' if machine.gpu else 'a CPU'} can do {high}"
     )
 
 

@@ -72,7 +72,7 @@ def build_digits(
 
     Raises:
         FileExistsError: If ``out`` holds a data set made with other options or altered since, and
-            ``overwrite`` is off, or anything that is no digits data set.
+            ``overwrite`` is off, or anything that is not a digits data set.
         NotADirectoryError: If ``out`` is a file.
     """
     options = options or DigitsOptions()

@@ -24,7 +24,7 @@ MAX_SPEED = 0.03
 PAN = 1.25
 #: Standard deviation of the noise of a frame, in RGB of 0 to 255, drawn per clip between the two.
 NOISE = (3.0, 15.0)
-#: A digit of which a smaller share of its strokes is visible is no object of the frame.
+#: A digit of which a smaller share of its strokes is visible is not an object of the frame.
 MIN_SEEN = 0.3
 
 

@@ -28,7 +28,7 @@ class DigitsOptions:
             move.
 
     Raises:
-        TypeError: If an option is no number of the kind that is expected.
+        TypeError: If an option is not a number of the kind that is expected.
         ValueError: If an option is out of its range.
 
     Example:

@@ -167,7 +167,7 @@ class PanopticLRPMetric(BaseMetric):
                 {
                     "id": segment["id"],
                     "category_id": segment["category"],
-                    # MMDetection marks crowds as segments of a thing that are no thing.
+                    # MMDetection marks crowds as segments of a thing that are not things.
                     "iscrowd": int(
                         categories[segment["category"]]["isthing"] and not segment["is_thing"]
                     ),

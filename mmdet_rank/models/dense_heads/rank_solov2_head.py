@@ -40,8 +40,8 @@ class RankSOLOV2Head(RankingHead, SOLOV2Head):
         **kwargs: As for `SOLOV2Head`.
 
     Raises:
-        ValueError: If ``loss_mask`` is no loss on masks of logits, or weighs 0, or if the dynamic
-            kernels are larger than 1 x 1, whose masks would be smaller than their targets.
+        ValueError: If ``loss_mask`` is not a loss on masks of logits, or weighs 0, or if the
+            dynamic kernels are larger than 1 x 1, whose masks would be smaller than their targets.
     """
 
     def __init__(

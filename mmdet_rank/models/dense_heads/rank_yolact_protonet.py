@@ -54,7 +54,8 @@ class RankYOLACTProtonet(YOLACTProtonet):
         **kwargs: As for `YOLACTProtonet`.
 
     Raises:
-        ValueError: If an option of what is gone is given, or if ``loss_mask`` is no loss on masks.
+        ValueError: If an option of what is gone is given, or if ``loss_mask`` is not a loss on
+            masks.
     """
 
     #: The box head that the positives come from, for messages.

@@ -85,7 +85,7 @@ def why_not(device: torch.device) -> str | None:
         warnings.warn(
             f"Ranking losses take the slower torch code on {device}, because Triton cannot run "
             f"kernels there ({reason}). Install what is missing, such as a C compiler, or set "
-            "MMDET_RANK_KERNELS=0 to have this no more.",
+            "MMDET_RANK_KERNELS=0 to stop trying them.",
             stacklevel=2,
         )
         return reason

@@ -115,7 +115,7 @@ def _count_negatives(
             if KEEP:
                 tl.store(intervals_ptr + place, interval.to(tl.int16), mask=there)
     else:
-        # Places that are no negatives are taken back from the very copies that count them.
+        # Places that are not negatives are taken back from the very copies that count them.
         first = (program - programs) * BLOCK
         for first_other in range(first, num_others, (tl.num_programs(0) - programs) * BLOCK):
             other = first_other + tl.arange(0, BLOCK)
