@@ -23,8 +23,13 @@ class FolderVisualizationHook(DetVisualizationHook):
 
     MMDetection writes all into one folder by their base names, so that pictures of one name in
     several folders overwrite each other. Folders are those below what the image folders of the test
-    data have in common; of pictures elsewhere the whole path.
+    data have in common; of pictures elsewhere the whole path. Nor does it draw by the visualizer of
+    another run in the same process.
     """
+
+    def before_test(self, runner: Runner) -> None:
+        """Draw by the visualizer of this run, not by the one that was made last in the process."""
+        self._visualizer = runner.visualizer
 
     def after_test_iter(
         self,

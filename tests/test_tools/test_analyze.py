@@ -70,7 +70,7 @@ def test_with_a_detector(data, tmp_path):
     assert set(report["training"]["losses"]) == {"loss_cls", "loss_bbox"}
     page = (out / "imbalance.html").read_text()
     assert "not measured</b>" not in page
-    assert len(re.findall("data:image/png;base64,", page)) == 14
+    assert len(re.findall("data:image/png;base64,", page)) == 15
 
 
 @pytest.mark.parametrize(
