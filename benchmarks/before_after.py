@@ -23,7 +23,7 @@ import ranking_losses
 import torch
 from measure import environment, time_in_turns, write_json
 from presets import Preset, draw
-from tables import fill, markdown
+from tables import fill, markdown, provenance
 
 from mmdet_rank.ops.loops import compiled
 
@@ -120,13 +120,10 @@ def main(argv=None):
             report["results"].append(measure(preset, earlier, args.seconds))
             print(report["results"][-1], flush=True)
     write_json(args.out, report)
-    machine = report["machine"]
-    source = (
-        f"`{report['command']}` on {machine['processor']}, {machine['cores']} cores, one thread, "
-        f"load average {machine['load_average'][0]:.1f} at the start; torch "
-        f"{report['versions']['torch']}; commit {report['commit']}, {report['date'][:10]}."
+    fill(
+        ROOT / "docs" / "benchmarks.md",
+        {"before and after": f"{table(report)}\n\n{provenance(report, args.out)}"},
     )
-    fill(ROOT / "docs" / "benchmarks.md", {"before and after": f"{table(report)}\n\n{source}"})
     return 0
 
 

@@ -22,7 +22,7 @@ import mmdet_rank.register  # noqa: F401, first: it stands in for operators that
 import torch
 from measure import environment, time_in_turns, write_json
 from mmdet.models.losses import GIoULoss
-from tables import fill, markdown
+from tables import fill, markdown, provenance
 
 from mmdet_rank.criteria import BoxTask, RankingCriterion, RankingProblem
 from mmdet_rank.losses import RankSortLoss
@@ -136,13 +136,10 @@ def main(argv=None):
         report["results"].append(measure(images, 80, 100 * images, ignored, args.seconds))
         print(report["results"][-1], flush=True)
     write_json(args.out, report)
-    machine = report["machine"]
-    source = (
-        f"`{report['command']}` on {machine['processor']}, {machine['cores']} cores, one thread, "
-        f"load average {machine['load_average'][0]:.1f} at the start; torch "
-        f"{report['versions']['torch']}; commit {report['commit']}, {report['date'][:10]}."
+    fill(
+        ROOT / "docs" / "benchmarks.md",
+        {"criterion": f"{table(report)}\n\n{provenance(report, args.out)}"},
     )
-    fill(ROOT / "docs" / "benchmarks.md", {"criterion": f"{table(report)}\n\n{source}"})
     return 0
 
 
