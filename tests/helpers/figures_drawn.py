@@ -151,6 +151,9 @@ def draw_imbalance() -> dict[str, Figure]:
     return {
         "classes": draw.draw_classes(report),
         "classes_many": draw.draw_classes(report | {"per_class": many}),
+        "classes_at_most": draw.draw_classes(
+            report | {"per_class": dict(list(many.items())[:40])}
+        ),
         "classes_turned": draw.draw_classes(report | {"per_class": turned}),
         "batches": draw.draw_batches(report),
         "histogram": draw.draw_histogram(report["sizes"]["relative_area"], "area", "objects"),

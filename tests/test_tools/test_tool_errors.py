@@ -14,6 +14,7 @@ import tiny_detection
 import torch
 
 from mmdet_rank.cli.checkpoints import read_checkpoint
+from mmdet_rank.cli.config import find_config
 from mmdet_rank.cli.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -278,3 +279,12 @@ def test_foreign_folder_and_exit_code(tmp_path, tiny):
     assert done.returncode == 1
     assert "annotations.json does not exist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_config_is_found_by_its_path_or_by_its_name_in_the_package(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    name = "digits/rs-atss_r18_fpn_digits.py"
+    assert find_config(f"configs/{name}") == Path("configs", name)
+    assert find_config(f"mmdet_rank::{name}").samefile(REPOSITORY / "configs" / name)
+    with pytest.raises(UserError, match="mmdet_rank::digits/none.py does not exist"):
+        find_config("mmdet_rank::digits/none.py")
