@@ -286,5 +286,5 @@ def test_a_config_is_found_by_its_path_or_by_its_name_in_the_package(monkeypatch
     name = "digits/rs-atss_r18_fpn_digits.py"
     assert find_config(f"configs/{name}") == Path("configs", name)
     assert find_config(f"mmdet_rank::{name}").samefile(REPOSITORY / "configs" / name)
-    with pytest.raises(UserError, match="mmdet_rank::digits/none.py does not exist"):
+    with pytest.raises(UserError, match=r"digits/none\.py does not exist"):
         find_config("mmdet_rank::digits/none.py")
