@@ -27,7 +27,7 @@ h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 20px; margin: 40px 0 8p
 .note.quiet { border-color: #bbb; background: #f6f6f6; }
 .note b { margin-right: 6px; }
 table { border-collapse: collapse; margin: 12px 0; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 12px; text-align: right; border-bottom: 1px solid #e4e4e4; }
+th, td { padding: 3px 9px; text-align: right; border-bottom: 1px solid #e4e4e4; }
 th { border-bottom: 2px solid #999; } th:first-child, td:first-child { text-align: left; }
 .words th, .words td { text-align: left; }
 .wide { overflow-x: auto; }

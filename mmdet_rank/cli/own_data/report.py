@@ -54,7 +54,7 @@ def write_report(
     page.note(
         "LRP Error counts how badly objects are localised (Loc), false detections (FP) and missed "
         "objects (FN) at the best score threshold of each class. It is an error: lower is better. "
-        "AP is higher the better.",
+        "For AP, more is better.",
         kind="quiet",
     )
     page.heading("Classes")
