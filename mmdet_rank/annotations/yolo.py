@@ -104,7 +104,7 @@ def is_label_file(file: Path) -> bool:
 
 
 def _content(file: Path) -> dict:
-    """What a ``.yaml`` holds; nothing where it is none."""
+    """Content of a ``.yaml``; nothing where it is not one."""
     if file.suffix not in _YAML:
         return {}
     try:

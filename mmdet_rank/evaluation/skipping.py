@@ -77,7 +77,7 @@ class SkippingCOCOeval(COCOeval):
     def _find_unmatched(
         self, image: Any, category: Any, most: int
     ) -> tuple[dict, np.ndarray] | None:
-        """What all size ranges share, and the sizes of the detections."""
+        """Everything that all size ranges share, and the sizes of the detections."""
         detections = self._dts.get((image, category))
         if not detections:
             return None

@@ -108,7 +108,7 @@ class _Refined(NamedTuple):
 
 
 def _refined(model: nn.Module, data: dict, heads: list[HeadOutputs]) -> list[_Refined]:
-    """What regression makes of the positive priors of each image."""
+    """IoUs of the positive priors of each image before and after regression, and errors."""
     head, _ = head_with_priors(model)
     if head is None or not hasattr(head, "bbox_coder"):
         return []

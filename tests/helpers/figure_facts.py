@@ -1,4 +1,4 @@
-"""What a figure shows, as data: a picture by itself cannot be compared between machines.
+"""Contents of a figure, as data: a picture by itself cannot be compared between machines.
 
     python tests/helpers/figure_facts.py PICTURES    # after a wanted change: look, then commit
 
@@ -29,7 +29,7 @@ def numbers(values) -> list:
 
 
 def axes_facts(axes: Axes) -> dict:
-    """What one part of a figure shows."""
+    """Contents of one part of a figure."""
     legend = axes.get_legend()
     return {
         "labels": [axes.get_title(), axes.get_title("left"), axes.get_xlabel(), axes.get_ylabel()],
@@ -65,7 +65,7 @@ def axes_facts(axes: Axes) -> dict:
 
 
 def figure_facts(figure: Figure) -> dict:
-    """What a figure shows."""
+    """Contents of a figure."""
     return {
         "size": numbers(figure.get_size_inches()),
         "heading": [figure.get_suptitle(), figure.get_supxlabel()],

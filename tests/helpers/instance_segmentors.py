@@ -65,3 +65,11 @@ def build_segmentor(name, loss="RankSortLoss", num_classes=4, criterion=None, **
     model = MODELS.build(config)
     model.init_weights()
     return model.train()
+
+
+def backward(model, images, samples):
+    """Losses of a batch, after their gradients were computed."""
+    model.zero_grad()
+    losses = model.loss(images, samples)
+    model.parse_losses(losses)[0].backward()
+    return losses

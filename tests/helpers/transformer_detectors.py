@@ -28,7 +28,7 @@ MATCHING = dict(
 
 
 def shared_parts(width):
-    """What the detectors have in common, with so many channels."""
+    """Options that the detectors have in common, with so many channels."""
     attention = dict(embed_dims=width, num_heads=2, num_levels=2, dropout=0.0)
     ffn = dict(embed_dims=width, feedforward_channels=16, ffn_drop=0.0)
     return dict(

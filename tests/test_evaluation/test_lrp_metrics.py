@@ -17,13 +17,12 @@ from mmdet.structures import DetDataSample
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from PIL import Image
+from panoptic_reference import check_panoptic, panoptic_metric, panoptic_samples
 from processes import spawn
 from pycocotools import mask as mask_utils
 
 from mmdet_rank.evaluation.coco import evaluate_coco
-from mmdet_rank.evaluation.metrics import CocoLRPMetric, PanopticLRPMetric
-from mmdet_rank.evaluation.panoptic import evaluate_panoptic, panoptic_report, read_panoptic_png
+from mmdet_rank.evaluation.metrics import CocoLRPMetric
 from mmdet_rank.evaluation.report import F1_FIGURES
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "lrp"
@@ -38,7 +37,7 @@ def ground_truth():
 
 @pytest.fixture(scope="module")
 def samples(ground_truth):
-    """What a detector hands to a metric, in float64 so that no digit is lost."""
+    """Outputs of a detector as a metric gets them, in float64 so that no digit is lost."""
     results = json.loads((SYNTHETIC / "dt.json").read_text())
     ids = [category["id"] for category in ground_truth["categories"]]
     samples = []
@@ -284,129 +283,6 @@ def test_save_best_by_olrp(tmp_path):
     Runner(model=Improving(), **config).train()
     best = list((tmp_path / "run").glob("best_coco_bbox_oLRP_epoch_*.pth"))
     assert [path.name for path in best] == ["best_coco_bbox_oLRP_epoch_3.pth"]
-
-
-def panoptic_samples():
-    """What a panoptic detector hands to a metric, from the reference data."""
-    folder = DATA / "panoptic"
-    ground_truth = json.loads((folder / "gt.json").read_text())
-    results = json.loads((folder / "dt.json").read_text())
-    ids = [category["id"] for category in ground_truth["categories"]]
-    samples = []
-    for annotation in results["annotations"]:
-        pixels = read_panoptic_png(folder / "dt" / annotation["file_name"])
-        labels = np.full(pixels.shape, len(ids))
-        for number, segment in enumerate(annotation["segments_info"], start=1):
-            labels[pixels == segment["id"]] = ids.index(segment["category_id"]) + 1000 * number
-        samples.append(
-            {
-                "img_id": annotation["image_id"],
-                "img_path": annotation["file_name"].replace(".png", ".jpg"),
-                "pred_panoptic_seg": {"sem_seg": torch.tensor(labels)[None]},
-            }
-        )
-    names = tuple(category["name"] for category in ground_truth["categories"])
-    things = tuple(c["name"] for c in ground_truth["categories"] if c["isthing"])
-    return samples, {"classes": names, "thing_classes": things}, ground_truth
-
-
-def check_panoptic(found):
-    expected = json.loads((DATA / "panoptic" / "expected.json").read_text())
-    for group, suffix in (("all", ""), ("things", "_th"), ("stuff", "_st")):
-        for key in ("pq", "sq", "rq"):
-            value = expected[group]["pq"][key]
-            assert found[f"coco_panoptic/{key.upper()}{suffix}"] == pytest.approx(value, abs=2e-6)
-        names = {"lrp": "LRP", "lrp_loc": "LRP_Loc", "lrp_fp": "LRP_FP", "lrp_fn": "LRP_FN"}
-        for key, name in names.items():
-            value = expected[group]["lrp"][key]
-            assert found[f"coco_panoptic/{name}{suffix}"] == pytest.approx(value, abs=2e-6)
-
-
-def panoptic_metric(**options):
-    folder = DATA / "panoptic"
-    return PanopticLRPMetric(
-        ann_file=str(folder / "gt.json"), seg_prefix=str(folder / "gt"), **options
-    )
-
-
-def test_panoptic_metric(tmp_path):
-    samples, meta, _ = panoptic_samples()
-    prefix = str(tmp_path / "run")
-    metric = panoptic_metric(classwise=True, report_prefix=prefix)
-    metric.dataset_meta = meta
-    metric.process({}, samples)
-    check_panoptic(metric.evaluate(size=len(samples)))
-    assert len(json.loads(Path(f"{prefix}.panoptic.lrp.json").read_text())["per_class"]) == 8
-
-
-def test_panoptic_metric_with_ground_truth_from_samples():
-    samples, meta, ground_truth = panoptic_samples()
-    ids = [category["id"] for category in ground_truth["categories"]]
-    for sample, annotation in zip(samples, ground_truth["annotations"], strict=True):
-        sample["seg_map_path"] = str(DATA / "panoptic" / "gt" / annotation["file_name"])
-        sample["segments_info"] = [
-            {
-                "id": segment["id"],
-                "category": ids.index(segment["category_id"]),
-                # As MMDetection's data set has it: a crowd is not a thing.
-                "is_thing": ground_truth["categories"][ids.index(segment["category_id"])]["isthing"]
-                and not segment["iscrowd"],
-            }
-            for segment in annotation["segments_info"]
-        ]
-    metric = PanopticLRPMetric()
-    metric.dataset_meta = meta
-    metric.process({}, samples)
-    check_panoptic(metric.evaluate(size=len(samples)))
-
-
-def test_panoptic_tau():
-    samples, meta, _ = panoptic_samples()
-    metric = panoptic_metric(tau=0.75)
-    metric.dataset_meta = meta
-    metric.process({}, samples)
-    found = metric.evaluate(size=len(samples))
-    expected = json.loads((DATA / "panoptic" / "expected.json").read_text())
-    assert found["coco_panoptic/PQ"] == pytest.approx(expected["all"]["pq"]["pq"], abs=2e-6)
-    assert found["coco_panoptic/LRP"] > expected["all"]["lrp"]["lrp"]
-    assert found["coco_panoptic/LRP_Loc"] < 0.25
-    with pytest.raises(ValueError, match=r"tau in \[0.5, 1\)"):
-        panoptic_metric(tau=0.4)
-
-
-def test_panoptic_importance(tmp_path):
-    # Of 4 true positives of mean IoU 0.8, 2 false positives and 3 misses; and of a miss alone.
-    counts = np.array([[4, 2, 3, 3.2], [0, 0, 1, 0]])
-    categories = [{"name": "car", "isthing": 1}, {"name": "sky", "isthing": 0}]
-    report = panoptic_report(counts, counts, categories, importance=(2, 1, 5))
-    plain = panoptic_report(counts, counts, categories)
-    errors = 2 * (4 - 3.2) / 0.5 + 1 * 2 + 5 * 3
-    car, sky = report["per_class"]["car"], report["per_class"]["sky"]
-    assert car["LRP"] == pytest.approx(errors / (2 * 4 + 1 * 2 + 5 * 3))
-    assert sky["LRP"] == 1
-    assert report["all"]["LRP"] == pytest.approx((car["LRP"] + 1) / 2)
-    assert report["importance"] == [2, 1, 5]
-    assert "importance" not in plain
-    # All but LRP itself is what it was.
-    assert car | {"LRP": 0} == plain["per_class"]["car"] | {"LRP": 0}
-    samples, meta, _ = panoptic_samples()
-    metric = panoptic_metric(importance=(1, 1, 4), report_prefix=str(tmp_path / "run"))
-    metric.dataset_meta = meta
-    metric.process({}, samples)
-    found = metric.evaluate(size=len(samples))
-    folder = DATA / "panoptic"
-    truth, results = (json.loads((folder / f"{name}.json").read_text()) for name in ("gt", "dt"))
-    whole = evaluate_panoptic(truth, results, folder / "gt", folder / "dt", importance=(1, 1, 4))
-    assert whole["all"]["LRP"] == pytest.approx(found["coco_panoptic/LRP"])
-    assert json.loads((tmp_path / "run.panoptic.lrp.json").read_text())["importance"] == [1, 1, 4]
-    with pytest.raises(ValueError, match="three positive importance weights"):
-        panoptic_metric(importance=(1, 1, 0))
-
-
-def test_panoptic_refuses_gray_png(tmp_path):
-    Image.new("L", (4, 4)).save(tmp_path / "gray.png")
-    with pytest.raises(ValueError, match="red, green and blue"):
-        read_panoptic_png(tmp_path / "gray.png")
 
 
 def evaluate_part(rank, port, samples, names, queue):

@@ -1,4 +1,4 @@
-"""What is measured of a detector, against its own targets and losses."""
+"""Measures of a detector, against its own targets and losses."""
 
 import numpy as np
 import pytest

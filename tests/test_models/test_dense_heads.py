@@ -1,4 +1,4 @@
-"""What is owed of every dense head, with every ranking loss."""
+"""Duties of every dense head, with every ranking loss."""
 
 import pytest
 import torch

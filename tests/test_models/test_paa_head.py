@@ -1,4 +1,4 @@
-"""What RankPAAHead keeps of PAAHead, and where it stands firmer."""
+"""Parts of PAAHead that RankPAAHead keeps, and where it stands firmer."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is owed of every two-stage detector, with every ranking loss."""
+"""Duties of every two-stage detector, with every ranking loss."""
 
 import pytest
 import torch
