@@ -1,5 +1,5 @@
-# make setup   .venv with the pinned stack and the package in editable mode: 5.7 GB, 3.9 of them torch
-#              and CUDA libraries that a machine without a GPU never loads
+# make setup   .venv with the pinned stack and the package in editable mode: 5.7 GB, 2.7 of them CUDA
+#              libraries that a machine without a GPU never loads
 # make demo    trains RS-ATSS on handwritten digits, evaluates it, draws pictures
 # make test    runs the whole test suite
 # make lint    checks style and formatting
