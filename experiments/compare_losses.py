@@ -40,7 +40,7 @@ from mmseg.registry import DATASETS
 from runs import commit_of
 
 import mmdet_rank.segmentation  # noqa: F401
-from mmdet_rank.datasets.mask_files import MaskReader, check_sizes, find_pairs
+from mmdet_rank.annotations.mask_files import MaskReader, check_sizes, find_pairs
 from mmdet_rank.evaluation.pixels import count_scores, hit_figures, score_figures, threshold_hits
 from mmdet_rank.files import load_json, write_json, written_whole
 from mmdet_rank.visualization.mask_pictures import draw_margins, draw_masks, draw_spread

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from .mask_files import MaskReader, SeveralClassesError
 from .pictures import SPLITS, list_files, open_picture, split_of
 from .records import DataSet, Picture, add_object
 
@@ -22,7 +23,6 @@ _MASK_FOLDERS = frozenset(
 _IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img"})
 _PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".png"})
 _MASKS = frozenset({".png", ".bmp", ".tif", ".tiff"})
-_HALF = 127
 #: Parts of fewer pixels are specks of the labelling, not objects.
 MIN_PIXELS = 10
 
@@ -140,18 +140,21 @@ def _picture_of(mask: Path, root: Path, pictures: dict[tuple[Path, str], Path]) 
 
 
 def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) -> None:
-    pixels = cv2.imdecode(np.fromfile(mask, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
+    reader = MaskReader()
+    try:
+        pixels = reader.read(mask)
+        if not pixels.any() and reader.greys(mask).size:
+            raise SeveralClassesError(f"{mask} has values below the half of white alone.")
+    except SeveralClassesError:
+        left_out["masks of numbers or colours of classes, which are not taken"] += 1
+        return
+    except ValueError:
         left_out["masks that cannot be read"] += 1
         return
     if pixels.shape != (picture.height, picture.width):
         left_out["masks of another size than their picture"] += 1
         return
-    if 1 < pixels.max() <= _HALF:
-        left_out["masks of numbers or colours of classes, which are not taken"] += 1
-        return
-    bright = (pixels > (_HALF if pixels.max() > 1 else 0)).astype(np.uint8)
-    number, labels, parts, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    number, labels, parts, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
     for label in range(1, number):
         left, top, width, height, area = (int(value) for value in parts[label])
         if area < MIN_PIXELS:

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from mmdet_rank.datasets.mask_files import MaskReader, check_sizes, find_pairs
+from mmdet_rank.annotations.mask_files import MaskReader, check_sizes, find_pairs
 
 SPLITS = ("train", "val", "all")
 

@@ -4,6 +4,7 @@ import cv2
 import labelled_data
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as mask_utils
 
 from mmdet_rank.annotations.conversion import read_data
@@ -43,6 +44,24 @@ def test_masks_in_a_folder_beside_the_pictures(tmp_path):
     data = read_data(root)
     assert data.classes == ["cracks"]
     assert [p.objects[0].box for p in data.splits["train"]] == [(3, 4, 10, 6)] * 2
+
+
+def test_masks_with_a_palette_and_in_colour_are_read_by_their_values(tmp_path):
+    root = tmp_path / "cracks"
+    labelled_data.write_pictures(root / "images", ["a", "b"])
+    (root / "masks").mkdir()
+    for name, box in (("a", (3, 4, 13, 10)), ("b", (5, 2, 9, 12))):
+        values = np.zeros(labelled_data.SIZES[name][::-1], dtype=np.uint8)
+        values[box[1] : box[3], box[0] : box[2]] = 1 if name == "a" else 255
+        if name == "a":
+            mask = Image.fromarray(values)
+            mask.putpalette([0, 0, 0, 128, 0, 0])
+        else:
+            mask = Image.fromarray(np.dstack([values] * 3 + [np.full_like(values, 255)]))
+        mask.save(root / f"masks/{name}.png")
+    data = read_data(root)
+    assert [p.objects[0].box for p in data.splits["train"]] == [(3, 4, 10, 6), (5, 2, 4, 10)]
+    assert not data.left_out
 
 
 @pytest.mark.parametrize(
@@ -91,11 +110,12 @@ def test_layouts_of_masks_of_one_class_each(tmp_path, picture, mask):
     assert data.left_out == {"specks of under 10 pixels": 5} | alone
 
 
-def test_masks_that_cannot_be_used_are_told(tmp_path):
+@pytest.mark.parametrize("number", [3, 90])
+def test_masks_that_cannot_be_used_are_told(tmp_path, number):
     root = tmp_path / "cracks" / "images"
     labelled_data.write_pictures(root, ["a", "b"])
     numbers = np.zeros((48, 64), np.uint8)
-    numbers[5:9, 5:20] = 3  # the third of some classes
+    numbers[5:9, 5:20] = number  # of some class
     cv2.imwrite(str(root / "a_mask.png"), numbers)
     with pytest.raises(ValueError, match="1 masks of numbers or colours of classes, which are not"):
         read_data(root)

@@ -16,6 +16,10 @@ MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".mat", ".npy")
 NUM_NAMES = 5
 
 
+class SeveralClassesError(ValueError):
+    """A mask of numbers or colours of classes, where one of a single class is wanted."""
+
+
 @dataclass(frozen=True)
 class MaskReader:
     """How a file becomes a mask of 0 (background) and 1 (foreground).
@@ -47,6 +51,7 @@ class MaskReader:
 
         Raises:
             FileNotFoundError: If there is no such file.
+            SeveralClassesError: If the mask has colours, or small numbers alone.
             ValueError: If the file is not a mask.
         """
         values = _read_array(Path(path), self.field)
@@ -56,7 +61,7 @@ class MaskReader:
             return (values > 0).astype(np.uint8)
         white = _white(values)
         if values.max() < white / 8:
-            raise ValueError(
+            raise SeveralClassesError(
                 f"Expected a mask of 0 and 1, or of 0 and {white}, in {path}, but its values are "
                 f"{_shown(np.unique(values))}; give mask_value, the value that is foreground."
             )
@@ -198,7 +203,7 @@ def _one_channel(path: Path, values: np.ndarray) -> np.ndarray:
     """The grey values of a mask saved in colour; an alpha channel is left out."""
     colours = values[..., : 3 if values.shape[2] in (3, 4) else 1]
     if (colours != colours[..., :1]).any():
-        raise ValueError(
+        raise SeveralClassesError(
             f"Expected a grey mask in {path}, but its colour channels differ; save it in grey."
         )
     return colours[..., 0]

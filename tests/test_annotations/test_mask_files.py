@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from mmdet_rank.datasets.mask_files import MaskReader, check_sizes, find_pairs
+from mmdet_rank.annotations.mask_files import MaskReader, check_sizes, find_pairs
 
 
 def save(path, values, **kwargs):
