@@ -89,7 +89,7 @@ def test_learning_rate_is_for_the_batch_of_the_name(folder):
 @pytest.mark.parametrize("folder", FOLDERS[:3])
 def test_batch_and_epochs_are_those_of_the_name(folder):
     # That names are true is tested beside the settings of each detector.
-    epochs = {"1x": 12, "3x": 36, "12e": 12, "50e": 50, "55e": 55, "100e": 100}
+    epochs = {"1x": 12, "3x": 36, "12e": 12, "50e": 50, "55e": 55, "100e": 100, "300e": 300}
     for model in metafile(folder)["Models"]:
         gpus, per_gpu, schedule = re.search(
             r"_(\d+)xb(\d+)-(?:.*-)?(\d+[xe])(?:-fast)?_", model["Name"] + "_"
