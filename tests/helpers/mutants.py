@@ -75,6 +75,7 @@ def mutations(node: ast.AST) -> list[tuple[str, ast.AST | None]]:
         isinstance(node, ast.Call)
         and not any(isinstance(arg, ast.Starred) for arg in node.args[:2])
         and len(node.args) > 1
+        and ast.dump(node.args[0]) != ast.dump(node.args[1])
         and getattr(node.func, "attr", getattr(node.func, "id", "")) not in SYMMETRIC
     ):
         add("arguments", args=[node.args[1], node.args[0], *node.args[2:]])

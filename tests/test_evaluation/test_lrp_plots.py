@@ -47,6 +47,7 @@ def test_shares_add_up_to_lrp(tau):
         assert shares.fp == pytest.approx(num_fp / total)
         assert shares.fn == pytest.approx(num_fn / total)
     assert error_shares(None, None, 1.0) == (0.0, 0.0, 1.0)
+    assert error_shares(None, 1.0, 1.0) == (0.0, 0.0, 1.0)
     assert error_shares(None, 1.0, None) == (0.0, 1.0, 0.0)
 
 
