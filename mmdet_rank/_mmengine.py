@@ -67,8 +67,8 @@ def resolve_configs() -> None:
 def read_checkpoints_by(load: Callable[[str, Any], dict]) -> None:
     """Have MMEngine read local checkpoints by a function, for the rest of this program.
 
-    Which function reads files of which origin is a setting of its CheckpointLoader; that there is
-    one already has to be overruled.
+    Which function reads files of which origin is a setting of its CheckpointLoader. One for local
+    files is there already, so that this one has to be forced upon it.
 
     Args:
         load: Takes the path and ``map_location``.

@@ -16,7 +16,7 @@ import torch
 
 @contextmanager
 def allowed_globals(types: list) -> Iterator[None]:
-    """Let files that are read as weights hold these types; torch 2.4 can only do so for good."""
+    """Let files that are read as weights hold these types; torch 2.4 cannot take it back."""
     if hasattr(torch.serialization, "safe_globals"):
         with torch.serialization.safe_globals(types):
             yield

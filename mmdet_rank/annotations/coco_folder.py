@@ -43,7 +43,7 @@ def read_coco_folder(root: Path) -> DataSet:
         root: A folder, or one annotation file, which is then split.
 
     Raises:
-        ValueError: If files have other categories than each other, are not COCO, or name pictures
+        ValueError: If the categories of the files differ, are not COCO, or name pictures
             that are not there.
     """
     files = find_coco(root)

@@ -1,4 +1,4 @@
-"""Checks of one field over all entries of a file: by column where all is well, and by entry else.
+"""Checks of one field over all entries: by column where all is well, by entry otherwise.
 
 A file of COCO's size has nearly a million objects, so a column is first looked at as a whole, at
 the speed of C; only when something is wrong with it are entries looked at one by one, to name the

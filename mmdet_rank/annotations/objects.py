@@ -222,7 +222,7 @@ class ObjectsCheck:
                 entry["area"] = float(mask_utils.area(mask))
 
     def _without_mask(self, useless: NDArray[np.bool_]) -> None:
-        """Mark objects without a mask as crowds, which training looks away from."""
+        """Mark objects without a mask as crowds, which training ignores."""
         reason = "segmentation that is not a mask"
         before = self.keep.copy()
         self._leave_out(

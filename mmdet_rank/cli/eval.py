@@ -226,7 +226,7 @@ def save_plots(folder: Path, report: dict, evaluation: Evaluation | None, title:
 
 
 def bounds_report(evaluation: Evaluation) -> dict:
-    """AP, AP50, AP75 and AP90 as found and at both bounds, and the correlation of today.
+    """AP, AP50, AP75 and AP90 as found and at both bounds, and the correlation as it is.
 
     Raises:
         ValueError: IoU 0.5 was not evaluated.

@@ -1,4 +1,4 @@
-"""A word when a whole epoch had no positive example."""
+"""A warning after an epoch without any positive example."""
 
 from __future__ import annotations
 

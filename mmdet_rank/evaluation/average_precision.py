@@ -80,7 +80,7 @@ def average_precision(
 
 
 def correlate(matched: MatchedDetections, *, best: bool) -> MatchedDetections:
-    """Hand the qualities of the true positives out anew by their scores (thesis 7.4.2).
+    """Reassign the qualities of the true positives by their scores (thesis 7.4.2).
 
     Args:
         matched: detections of a category.

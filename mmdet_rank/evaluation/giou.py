@@ -18,7 +18,7 @@ __all__ = ["GIoUEval", "check_quality", "match_by_giou", "pairwise_giou"]
 class GIoUEval(COCOeval):
     """pycocotools' evaluation of boxes with ``GIoU / 2 + 0.5`` in the place of IoU.
 
-    Everything else is as ever, so its thresholds are in units of that quality: 0.75 is a GIoU of
+    Everything else is unchanged, so its thresholds are in units of that quality: 0.75 is a GIoU of
     0.5. Of crowds the share of the detection inside counts, as for IoU.
     """
 

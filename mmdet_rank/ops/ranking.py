@@ -122,7 +122,7 @@ class Ranking:
 
     @property
     def trace(self) -> float:
-        """So much of N_FP, at the very foot of the step, is rounding: errors are divided by it."""
+        """How much of N_FP, at the foot of the step, may be rounding: errors are divided by it."""
         return 10 * torch.finfo(self.table.knots.dtype).eps
 
     @property

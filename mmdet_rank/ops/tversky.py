@@ -1,4 +1,4 @@
-"""Tversky index of masks, and the losses that are powers of what it lacks to 1.
+"""Tversky index of masks, and the losses that are powers of 1 minus it.
 
 From the paper "Optimized Hybrid Focal Margin Loss for Crack Segmentation" (Eq. 4, 6, 8).
 What its text leaves open is in ``docs/losses_hybrid_focal_margin.md``.

@@ -168,7 +168,7 @@ def enlarge_scan(scan: np.ndarray, side: float, aspect: float) -> np.ndarray:
 
     Returns:
         (H, W) float32 opacity in [0, 1]: grey borders of strokes are sharpened, since a scan of 8
-        pixels enlarged tenfold would else be a blur without an outline.
+        pixels enlarged tenfold would otherwise be a blur without an outline.
     """
     padded = np.pad(scan, 1)
     scale = side / scan.shape[0]

@@ -255,7 +255,7 @@ def _listed(metric: str | Sequence[str]) -> list[str]:
 def _empty() -> COCO:
     """Results without any detection, of which oLRP is 1.
 
-    CocoMetric returns no figure of them; a first epoch without a detection shall not stop
+    CocoMetric returns no figure of them; a first epoch without a detection must not stop
     ``save_best``.
     """
     nothing = COCO()

@@ -70,8 +70,8 @@ def _interpreted() -> bool:
 def why_not(device: torch.device) -> str | None:
     """The reason why Triton cannot build and start kernels for the device; None: it can.
 
-    It asks for a C compiler and a GPU and driver of its liking, which shows only when it is used.
-    What fails, warns once; short memory, which may be there the next time, is not kept in mind.
+    It needs a C compiler and a GPU and driver that it supports, which shows only when it is used.
+    A failure warns once; a lack of memory, which may be over the next time, is not remembered.
     """
     try:
         _check_version()
