@@ -32,8 +32,8 @@ class InsideTaskAlignedAssigner(TaskAlignedAssigner):
     MMDetection's takes the ``topk`` priors of the greatest ``score^alpha * overlap^beta`` and then
     drops those whose centre is outside of the object; a small object, for which the boxes of
     priors around it overlap as well as its own, may lose most of its positives that way. Here the
-    places are for priors within it. A prior that several objects take goes to the one of the greatest
-    overlap in both. There is no loop over objects, and nothing waits for the device.
+    places are for priors within it. A prior that several objects take goes to the one of the
+    greatest overlap in both. There is no loop over objects, and nothing waits for the device.
 
     Args:
         topk: Candidates per object.
