@@ -15,6 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 FACTS = Path(__file__).parents[1] / "data" / "figures.json"
 _MOST = 12
@@ -26,6 +28,13 @@ def numbers(values) -> list:
     if values.size > _MOST:
         values = values[np.linspace(0, values.size - 1, _MOST).round().astype(int)]
     return [None if np.isnan(value) else float(f"{value:.6g}") for value in values]
+
+
+def texts_of(axes: Axes, legend: Legend | None) -> list[Text]:
+    """The texts whose size somebody may have chosen."""
+    ticks = [*axes.get_xticklabels()[:1], *axes.get_yticklabels()[:1]]
+    texts = [axes.title, axes.xaxis.label, axes.yaxis.label, *ticks, *axes.texts]
+    return texts if legend is None else [*texts, *legend.get_texts()]
 
 
 def axes_facts(axes: Axes) -> dict:
@@ -44,13 +53,15 @@ def axes_facts(axes: Axes) -> dict:
         "lines": [
             [line.get_label(), numbers(line.get_xdata()), numbers(line.get_ydata()),
              to_hex(line.get_color()), line.get_marker(), line.get_linestyle(),
-             line.get_drawstyle(), line.get_linewidth(), line.get_markersize(), line.get_zorder()]
+             line.get_drawstyle(), line.get_linewidth(), line.get_markersize(),
+             line.get_markeredgewidth(), line.get_alpha(), line.get_zorder()]
             for line in axes.lines
         ],
         "patches": [
             [type(patch).__name__, numbers(patch.get_path().transformed(
                 patch.get_patch_transform()).vertices), to_hex(patch.get_facecolor()),
-             to_hex(patch.get_edgecolor()), patch.get_linestyle(), patch.get_fill()]
+             to_hex(patch.get_edgecolor()), patch.get_linestyle(), patch.get_fill(),
+             patch.get_alpha()]
             for patch in axes.patches
         ],
         "texts": [[t.get_text(), numbers(t.get_position()), t.get_ha(), t.get_va(),
@@ -61,6 +72,7 @@ def axes_facts(axes: Axes) -> dict:
         "legend": [] if legend is None else [
             legend.get_title().get_text(), *(t.get_text() for t in legend.get_texts()),
             legend.get_frame_on()],
+        "fonts": numbers([t.get_fontsize() for t in texts_of(axes, legend)]),
     }  # fmt: skip
 
 

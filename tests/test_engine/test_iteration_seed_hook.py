@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from mmdet_rank.engine import IterationSeedHook
+from mmdet_rank.engine.seeding import LOADER_WORKER, seed_generators
 
 
 def draw():
@@ -49,6 +50,10 @@ def test_workers_draw_by_the_number_of_their_batch():
     assert data.generator.initial_seed() == 3
     hook.before_train_epoch(runner)
     assert data.collate_fn.start == 40
+    data.collate_fn((1, 2))  # the second batch of the only worker, before its third
+    drawn = draw()
+    seed_generators(3, 0, 42, LOADER_WORKER)
+    assert draw() == drawn
 
 
 def test_without_workers_a_loop_that_loads_what_it_skips_is_seeded_by_batch():

@@ -254,7 +254,7 @@ def test_wrong_inputs(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_chunks_and_wide_ranges(loss, monkeypatch):
-    from mmdet_rank.ops import negatives, positives
+    from mmdet_rank.ops import knots, negatives, positives
 
     gen = torch.Generator().manual_seed(1)
     logits = torch.randn(3000, generator=gen, dtype=torch.float64) * 50
@@ -263,5 +263,11 @@ def test_chunks_and_wide_ranges(loss, monkeypatch):
     errors = torch.rand(30, generator=gen, dtype=torch.float64)
     monkeypatch.setattr(negatives, "_CHUNK", 7)
     monkeypatch.setattr(positives, "MOST_IN_A_MATRIX", 0)
+    sizes, locate = [], knots.KnotTable.locate
+    monkeypatch.setattr(
+        knots.KnotTable, "locate", lambda self, x: sizes.append(len(x)) or locate(self, x)
+    )
     _, grad = value_and_grad(loss, logits, targets, errors, delta=0.5)
+    assert len(sizes) == 429  # pieces of 7, so that the memory beside the logits is bounded
+    assert max(sizes) <= 7
     assert_close(grad, DENSE[loss](logits, targets, errors, 0.5), torch.float64)
