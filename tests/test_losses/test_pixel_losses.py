@@ -193,6 +193,13 @@ def test_subsample_of_positives():
     torch.manual_seed(0)
     assert build("RankSortLoss", max_positives=30)(pred, target) == first
     assert build("RankSortLoss")(pred, target) != first
+    # The pixels that were not drawn are ignored.
+    torch.manual_seed(0)
+    flat = target.flatten().float()
+    flat[~sample_pixels(flat, 30)] = -1
+    assert (flat > 0).sum() == 30
+    expected = sum(ops.rank_sort_loss(pred.flatten(), flat))
+    torch.testing.assert_close(first, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", PIXEL_LOSSES)
