@@ -43,10 +43,24 @@ SAMPLERS = {
     "rs-faster-rcnn_r18_fpn_rcnn-sampler_digits": ("none", "random, 1:3"),
     "rs-faster-rcnn_r18_fpn_digits": ("none", "none"),
 }
-#: Names of the instance weights and balances in the table of the grid.
-WEIGHT_NAMES = {"none": "none (1)", "iou": "IoU"}
-BALANCE_NAMES = {"value": "by value", "magnitude": "by magnitude"}
-#: One table of the grid for each.
+#: Names of rows and columns of the grids, where those of the cells are too short.
+ROW_NAMES = {"8.1": {"none": "none (1)", "iou": "IoU"}}
+COLUMN_NAMES = {
+    "8.1": {
+        **{str(weight): f"constant {weight}" for weight in (1, 2, 3)},
+        "value": "by value",
+        "magnitude": "by magnitude",
+    }
+}
+#: What a row of a grid is, by the number of its table.
+ROWS = {
+    "8.1": "instance weight",
+    "8.4": "loss",
+    "P.1": "delta",
+    "N.2": "delta_loc",
+    "sorting": "trained by",
+}
+#: One table of a grid of two dimensions for each.
 GRID_FIGURES = ("AP", "oLRP", "oLRP_Loc")
 
 
@@ -65,7 +79,10 @@ def blocks() -> dict[Path, dict[str, str]]:
             "boxes": detectors_table(boxes),
             "masks": detectors_table(masks),
             "samplers": samplers_table(load("digits_samplers.json")),
-            "grid": grid_tables(load("digits_grid.json")),
+            **{
+                f"grid {number}": grid_tables(number, load(f"digits_grid_{number}.json"))
+                for number in ROWS
+            },
             "video": video_tables(load("digits_video.json")),
         },
         ROOT / "README.md": {"digits": short_table(boxes | masks)},
@@ -142,20 +159,30 @@ def samplers_table(rows: dict[str, list[dict]]) -> str:
     return markdown(["sampling in the RPN", "in the R-CNN", "AP", "AP50", "AP75", "oLRP"], cells)
 
 
-def grid_tables(cells: dict[str, list[dict]]) -> str:
-    """Thesis Table 8.1: instance weight x balance, one table per figure, of the cells there are."""
+def grid_tables(number: str, cells: dict[str, list[dict]]) -> str:
+    """A table of the thesis, of the cells there are; of two dimensions, one for each figure.
+
+    Args:
+        number: Of the table.
+        cells: Runs by name of the cell.
+    """
     split = [name.split(" x ") for name in cells]
-    weights = list(dict.fromkeys(weight for weight, _ in split))
-    balances = list(dict.fromkeys(balance for _, balance in split))
-    header = [BALANCE_NAMES.get(balance, f"constant {balance}") for balance in balances]
+    if len(split[0]) == 1:
+        rows = []
+        for name, runs in cells.items():
+            correlation = spread([run["boxes"]["correlation"] for run in runs], 1, 2)
+            rows.append([name, *figures(runs, "boxes", FIGURES), correlation])
+        return markdown([ROWS[number], *FIGURES, "rank corr."], rows)
+    names, columns = (list(dict.fromkeys(parts)) for parts in zip(*split, strict=True))
+    header = [COLUMN_NAMES.get(number, {}).get(column, column) for column in columns]
     tables = []
     for figure in GRID_FIGURES:
         rows = []
-        for weight in weights:
-            of_weight = [cells[f"{weight} x {balance}"] for balance in balances]
-            values = [figures(runs, "boxes", (figure,))[0] for runs in of_weight]
-            rows.append([WEIGHT_NAMES.get(weight, weight), *values])
-        tables.append(markdown([f"{figure}: instance weight", *header], rows))
+        for name in names:
+            of_row = [cells.get(f"{name} x {column}") for column in columns]
+            values = [figures(runs, "boxes", (figure,))[0] if runs else "-" for runs in of_row]
+            rows.append([ROW_NAMES.get(number, {}).get(name, name), *values])
+        tables.append(markdown([f"{figure}: {ROWS[number]}", *header], rows))
     return "\n\n".join(tables)
 
 

@@ -130,19 +130,28 @@ class PixelLoss(nn.Module):
         if weight is not None:
             weights = weights * weight
         weights = weights[:, None].expand_as(pred)
-        if self.class_weight is None:
+        of_class = self.class_weights(pred.shape[1], weights)
+        if of_class is None:
             return weights
-        channels = pred.shape[1]
+        if pred.shape[1] == 1:
+            return weights * of_class[(target == 1).long()][:, None]
+        return weights * of_class[:, None, None]
+
+    def class_weights(self, channels: int, like: Tensor) -> Tensor | None:
+        """Weights of the classes, of a tensor's dtype and device; None: all alike.
+
+        Raises:
+            ValueError: If there are not two for one output channel, or one for each of several.
+        """
+        if self.class_weight is None:
+            return None
         expected = 2 if channels == 1 else channels
         if len(self.class_weight) != expected:
             raise ValueError(
                 f"Expected class_weight of {expected} numbers for {channels} output channel(s) in "
                 f"{type(self).__name__}, but got {len(self.class_weight)}."
             )
-        of_class = weights.new_tensor(self.class_weight)
-        if channels == 1:
-            return weights * of_class[(target == 1).long()][:, None]
-        return weights * of_class[:, None, None]
+        return like.new_tensor(self.class_weight)
 
 
 class PixelREGLoss(PixelLoss):
@@ -166,8 +175,9 @@ class PixelREGLoss(PixelLoss):
             if weight is not None:
                 weights = weights * weight
             labels = torch.where(valid, target, pred.shape[1])
-            if self.class_weight is not None:
-                of_class = weights.new_tensor([*self.class_weight, 0.0])
+            of_class = self.class_weights(pred.shape[1], weights)
+            if of_class is not None:
+                of_class = torch.cat([of_class, of_class.new_zeros(1)])
                 weights = weights * of_class[labels.clamp(0, pred.shape[1])]
         return self.loss(pred, labels, weights, avg_factor, reduction_override)
 

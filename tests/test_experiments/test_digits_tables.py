@@ -48,13 +48,30 @@ def test_grid_has_a_table_for_each_figure(experiments):
         for index, weight in enumerate(("none", "centerness"))
         for place, balance in enumerate(("1", "2", "3", "value", "magnitude"))
     }
-    first = experiments.grid_tables(cells).split("\n\n")[0].splitlines()
+    first = experiments.grid_tables("8.1", cells).split("\n\n")[0].splitlines()
     assert first[0].startswith("| AP: instance weight | constant 1 | ")
     assert first[3] == "| centerness | 10.0 | 11.0 | 12.0 | 13.0 | 14.0 |"
 
 
 def test_part_of_a_grid_has_its_own_rows_and_columns(experiments):
     cells = {"score x 1": runs(0.1), "score x value": runs(0.2)}
-    first = experiments.grid_tables(cells).split("\n\n")[0].splitlines()
+    first = experiments.grid_tables("8.1", cells).split("\n\n")[0].splitlines()
     assert first[0] == "| AP: instance weight | constant 1 | by value |"
     assert first[2:] == ["| score | 10.0 | 20.0 |"]
+
+
+def test_a_grid_of_one_dimension_has_a_row_for_each_cell(experiments):
+    cells = {"0.25": runs(0.1, 0.3), "1": runs(0.2)}
+    header, _, first, second = experiments.grid_tables("P.1", cells).splitlines()
+    assert header.startswith("| delta | AP | AP50 |")
+    assert header.endswith("| oLRP_FN | rank corr. |")
+    assert first.startswith("| 0.25 | 20.0 ± 14.1 |")
+    assert first.endswith("| 0.20 ± 0.14 |")
+    assert second.startswith("| 1 | 20.0 |")
+
+
+def test_a_cell_that_the_thesis_has_not_is_a_dash(experiments):
+    cells = {"focal x ATSS": runs(0.1), "focal x PAA": runs(0.2), "AP x ATSS": runs(0.3)}
+    first = experiments.grid_tables("8.4", cells).split("\n\n")[0].splitlines()
+    assert first[0] == "| AP: loss | ATSS | PAA |"
+    assert first[2:] == ["| focal | 10.0 | 20.0 |", "| AP | 30.0 | - |"]

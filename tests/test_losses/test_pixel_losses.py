@@ -107,6 +107,13 @@ def test_reg_loss_of_pixels():
         expected = losses.REGLoss(use_sigmoid=use_sigmoid)(pred, labels, kept.float())
         loss = build("REGLoss", use_sigmoid=use_sigmoid)
         torch.testing.assert_close(loss(pred, target), expected)
+        weights = torch.tensor([1.0, 3.0, 0.5, 0.0])[labels]
+        weighed = build("REGLoss", use_sigmoid=use_sigmoid, class_weight=[1.0, 3.0, 0.5])
+        torch.testing.assert_close(
+            weighed(pred, target), losses.REGLoss(use_sigmoid=use_sigmoid)(pred, labels, weights)
+        )
+        with pytest.raises(ValueError, match="class_weight of 3 numbers for 3 output"):
+            build("REGLoss", use_sigmoid=use_sigmoid, class_weight=[1.0, 4.0])(pred, target)
 
 
 def test_ranking_over_the_batch_and_per_image():
