@@ -35,7 +35,7 @@ def build_protonet(ranking=False, **options):
     head = MODELS.build(
         ConfigDict(
             type="RankYOLOv8Protonet" if ranking else "YOLOv8Protonet", in_channels=8,
-            feat_channels=8, num_protos=5, test_cfg=dict(mask_thr_binary=0.5),
+            feat_channels=12, num_protos=5, test_cfg=dict(mask_thr_binary=0.5),
         )
         | ConfigDict(options)
     )  # fmt: skip
