@@ -7,7 +7,7 @@ file. It needs NumPy and pycocotools, neither PyTorch nor MMDetection.
 
 from .coco import IOU_TYPES, check_coco
 from .found import CocoAnnotations
-from .reading import forget_files, read_coco, write_coco
+from .reading import forget_files, read_categories, read_coco, write_coco
 from .results import CocoResults, check_results
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "check_coco",
     "check_results",
     "forget_files",
+    "read_categories",
     "read_coco",
     "write_coco",
 ]

@@ -8,10 +8,11 @@ from typing import Any
 
 from mmdet_rank.files import load_json, without_garbage_collection, write_json
 
-from .coco import check_coco
+from .coco import check_categories, check_coco
+from .fields import describe
 from .found import CocoAnnotations
 
-__all__ = ["forget_files", "read_coco", "write_coco"]
+__all__ = ["forget_files", "read_categories", "read_coco", "write_coco"]
 
 _parsed: dict[tuple[Path, int, int], Any] = {}
 _checked: dict[tuple, CocoAnnotations] = {}
@@ -54,6 +55,29 @@ def read_coco(
             return found
         _checked[key] = found
     return _checked[key]
+
+
+def read_categories(path: str | Path, *, progress: Callable[..., Any] | None = None) -> list[dict]:
+    """Read and check the categories of a COCO annotation file, and nothing else of it.
+
+    Args:
+        path: the file.
+        progress: as for :func:`read_coco`.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when its categories are not what they should be.
+    """
+    path = Path(path)
+    data = _parse(path, _stamp(path), progress)
+    if not isinstance(data, dict) or not isinstance(data.get("categories"), list):
+        raise ValueError(
+            f"Expected COCO annotations with the list 'categories' in {path}, but got "
+            f"{describe(data)}; pass the annotation file."
+        )
+    categories = [dict(c) if isinstance(c, dict) else c for c in data["categories"]]
+    check_categories(categories, str(path))
+    return categories
 
 
 def forget_files() -> None:

@@ -7,7 +7,13 @@ import os
 import pytest
 from coco_files import damaged, sound_file
 
-from mmdet_rank.annotations import check_coco, forget_files, read_coco, write_coco
+from mmdet_rank.annotations import (
+    check_coco,
+    forget_files,
+    read_categories,
+    read_coco,
+    write_coco,
+)
 
 BOTH = pytest.mark.parametrize("use", ["training", "evaluation"])
 NAN = math.nan
@@ -317,3 +323,20 @@ def test_files_that_are_written_are_sound(tmp_path):
     with pytest.raises(ValueError, match="bbox in annotation 1"):
         write_coco(tmp_path / "b.json", data["images"], few, data["categories"])
     assert not (tmp_path / "b.json").exists()
+
+
+def test_categories_alone(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps({"categories": [{"id": 2.0, "name": 7}], "annotations": None}))
+    assert read_categories(path) == [{"id": 2, "name": "7"}]
+    for content in ([], {"images": []}, None):
+        path.write_text(json.dumps(content))
+        forget_files()
+        with pytest.raises(
+            ValueError, match=r"with the list 'categories' in .*file\.json, but got"
+        ):
+            read_categories(path)
+    path.write_text(json.dumps({"categories": [{"id": 2}]}))
+    forget_files()
+    with pytest.raises(ValueError, match="name"):
+        read_categories(path)
