@@ -8,6 +8,11 @@ Raises:
         mmcv do not load. The message names each with the command that mends it.
 """
 
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+
 from mmdet_rank import compat
 
 compat.check_stack()
@@ -16,3 +21,18 @@ compat.check_stack()
 from mmdet_rank import mmcv_ops  # noqa: E402
 
 mmcv_ops.install()
+
+
+@contextlib.contextmanager
+def without_onedl() -> Iterator[None]:
+    """Leave out of what imports print that OneDL, an optional package, is not installed.
+
+    The onedl builds of MMDetection and MMSegmentation mean to log it for debugging, but print it.
+    """
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        lines = printed.getvalue().splitlines(keepends=True)
+        sys.stdout.writelines(line for line in lines if "OneDL" not in line)

@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import warnings
 
-import mmdet_rank._stack  # noqa: F401
+from mmdet_rank._stack import without_onedl
 
 from mmdet_rank._mmengine import resolve_configs
 
@@ -30,7 +30,7 @@ PARTS = (
 )
 
 resolve_configs()
-with warnings.catch_warnings():
+with warnings.catch_warnings(), without_onedl():
     # An optional metric of MMDetection, which nothing here uses, asks for its package.
     warnings.filterwarnings("ignore", message="faster_coco_eval is not installed")
     for _part in PARTS:

@@ -7,6 +7,7 @@ allow_failed_imports=False)``. Needs the extra ``seg``.
 import importlib.util
 
 import mmdet_rank.register  # noqa: F401  (stands in for missing operators first)
+from mmdet_rank._stack import without_onedl
 
 if importlib.util.find_spec("mmseg") is None:
     raise ImportError(
@@ -14,12 +15,13 @@ if importlib.util.find_spec("mmseg") is None:
         "pip install 'mmdet-rank[seg]'"
     )
 
-from ..losses.pixel_loss import PIXEL_LOSSES, PixelLoss, PixelRankingLoss
-from .augmentation import CrackAugmentation, SeededAlbu
-from .mask_folder import LoadMask, MaskFolderDataset
-from .pixel_metric import PixelMetric
-from .residual_unet import ResidualUNetHead, UNetEncoder
-from .smp_unet import SMPUNet
+with without_onedl():
+    from ..losses.pixel_loss import PIXEL_LOSSES, PixelLoss, PixelRankingLoss
+    from .augmentation import CrackAugmentation, SeededAlbu
+    from .mask_folder import LoadMask, MaskFolderDataset
+    from .pixel_metric import PixelMetric
+    from .residual_unet import ResidualUNetHead, UNetEncoder
+    from .smp_unet import SMPUNet
 
 __all__ = [
     "PIXEL_LOSSES",

@@ -182,3 +182,22 @@ print(main(["eval", *files]))
         "error: Expected cv2 for mmdet-rank make-digits, but it is not installed; do: pip install"
     )
     assert last in errors
+
+
+def test_what_imports_print(capsys):
+    from mmdet_rank._stack import without_onedl
+
+    with without_onedl():
+        print("Could not import OneDL. Skipping OneDL datasets.")
+        print("anything else")
+    assert capsys.readouterr().out == "anything else\n"
+    with pytest.raises(KeyError), without_onedl():
+        print("before it failed")
+        raise KeyError
+    assert capsys.readouterr().out == "before it failed\n"
+    for floor in ("register", "segmentation"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import mmdet_rank.{floor}"],
+            capture_output=True, text=True, check=True, cwd=REPOSITORY,
+        )  # fmt: skip
+        assert not done.stdout
