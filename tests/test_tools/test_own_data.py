@@ -150,7 +150,9 @@ def test_predictions_need_the_checkpoint_alone(trained, tmp_path, capsys):
     pattern = str(pictures / "[a]*.jpg")
     arguments = ["predict", str(moved), pattern, "--out", str(one), "--score-thr", "0"]
     assert main(arguments) == 0
-    scores = [entry["score"] for entry in json.loads((one / "detections.json").read_text())]
+    of_one = json.loads((one / "detections.json").read_text())
+    assert {entry["image_id"] for entry in of_one} == {1}
+    scores = [entry["score"] for entry in of_one]
     assert 0 < min(scores) < thresholds["ring"]
     assert {p.name for p in one.iterdir()} == {"a.jpg", "detections.json"}
 
