@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mmdet_rank.annotations.conversion import convert_data, read_data
+from mmdet_rank.annotations.pictures import list_files
 
 FORMS = {
     "Pascal VOC": labelled_data.write_voc,
@@ -88,8 +89,11 @@ def test_a_training_within_the_data_is_not_part_of_it(tmp_path):
     labelled_data.write_pictures(work / "predictions" / "JPEGImages")
     again = read_data(root)
     assert again == before
-    # Given by itself it is data.
+    # Given by itself it is data, and what lies beside it is.
     assert read_data(work).form == "COCO"
+    labelled_data.write_pictures(root / "work_dirs" / "others")
+    folders = {path.relative_to(root).parts[:2] for path in list_files(root)}
+    assert {("work_dirs", "others")} == {f for f in folders if f[0] == "work_dirs"}
 
 
 def test_coco_keeps_the_ids_of_its_categories(tmp_path):

@@ -6,10 +6,12 @@ import zipfile
 import mmdet_rank.register  # noqa: F401
 
 import pytest
+import torch._dynamo
 from mmengine.config import Config
 
 from mmdet_rank.cli import launch, progress
 from mmdet_rank.cli.checkpoints import find_latest
+from mmdet_rank.cli.main import main
 from mmdet_rank.cli.train import make_resumable
 from mmdet_rank.files import written_whole
 
@@ -143,3 +145,16 @@ def test_written_files_have_the_mode_of_all_others(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert (tmp_path / "report.json").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("command", ["train", "test"])
+def test_compiled_graphs_are_kept_as_many_as_asked_for(command, monkeypatch):
+    # What MMDetection's own tools do first, by its own function.
+    monkeypatch.setenv("DYNAMO_CACHE_SIZE_LIMIT", "5")
+    config = torch._dynamo.config
+    before = config.cache_size_limit
+    try:
+        assert main([command, "missing.py", *["missing.pth"] * (command == "test")]) == 1
+        assert config.cache_size_limit == 5
+    finally:
+        config.cache_size_limit = before
