@@ -87,6 +87,17 @@ def test_mistakes(data, tmp_path, capsys, options, message):
     assert not (tmp_path / "out" / "imbalance.json").exists()
 
 
+def test_a_checkpoint_of_another_detector(data, tmp_path, capsys):
+    other = build_model(load_config("digits/rs-atss_r18_fpn_digits.py"))
+    torch.save({"state_dict": other.state_dict()}, tmp_path / "weights.pth")
+    options = ["--config", str(CONFIG), "--checkpoint", str(tmp_path / "weights.pth")]
+    assert main(["analyze", str(data), "--out", str(tmp_path / "out"), *options]) == 1
+    message = capsys.readouterr().err
+    assert "weights.pth" in message
+    assert "bbox_head" in message
+    assert not (tmp_path / "out" / "imbalance.json").exists()
+
+
 def test_missing_data_and_pictures(data, tmp_path, capsys):
     assert main(["analyze", str(tmp_path / "no.json"), "--out", str(tmp_path)]) == 1
     assert "no.json" in capsys.readouterr().err

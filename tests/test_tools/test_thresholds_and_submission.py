@@ -15,6 +15,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmdet_rank.cli import demo_image
 from mmdet_rank.engine import lrp_threshold_hook
 
 
@@ -240,6 +241,24 @@ def test_pictures_of_one_name_are_drawn_one_by_one(detector, tmp_path, capsys):
     arguments[0] = out / "vis"
     assert commands.demo_image([str(a) for a in [*arguments, "--out-dir", out]]) == 1
     assert "would be overwritten" in capsys.readouterr().err
+
+
+def test_panoptic_results_are_pictures_beside_the_texts(detector, tmp_path, monkeypatch):
+    # MMDetection gives such results where panopticapi is installed: ids as red, green and blue.
+    ids = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+
+    class Panoptic(demo_image.DetInferencer):
+        def __call__(self, *args, **kwargs):
+            found = super().__call__(*args, **kwargs)
+            found["predictions"][0]["panoptic_seg"] = ids
+            return found
+
+    monkeypatch.setattr(demo_image, "DetInferencer", Panoptic)
+    assert draw(detector, tmp_path) == 0
+    texts = [json.loads(path.read_text()) for path in (tmp_path / "preds").glob("*.json")]
+    assert len(texts) == 6
+    for text in texts:
+        assert (cv2.imread(text["panoptic_seg_path"])[..., ::-1] == ids).all()
 
 
 def boxes_by_image(path):
