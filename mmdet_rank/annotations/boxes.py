@@ -15,7 +15,12 @@ _TOLERANCE = 2.0  # pixels
 def visible_area(
     boxes: NDArray[np.float64], width: NDArray[np.float64], height: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the area of boxes ``[x, y, width, height]`` inside of their images."""
+    """Return the area of boxes ``[x, y, width, height]`` inside of their images.
+
+    >>> boxes = np.array([[-5.0, 2, 10, 4], [8, 7, 4, 10], [3, -9, 2, 9]])
+    >>> visible_area(boxes, np.full(3, 10.0), np.full(3, 10.0))
+    array([20.,  6.,  0.])
+    """
     x, y, w, h = boxes.T
     inside_w = np.clip(np.minimum(x + w, width) - np.maximum(x, 0), 0, None)
     inside_h = np.clip(np.minimum(y + h, height) - np.maximum(y, 0), 0, None)

@@ -238,6 +238,17 @@ def test_missing_values_that_follow_from_others():
     assert [a["area"] for a in found.dataset["annotations"]] == [100, 210, 400, 72]
 
 
+def test_areas_that_are_not_given_are_of_the_masks():
+    data = sound_file()
+    for entry in data["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["segmentation"] = [[x, y, x + width, y, x + width, y + height]]  # half of the box
+        del entry["area"]
+    found = check_coco(data, "f.json", use="evaluation", iou_types=("segm",))
+    areas = [entry["area"] for entry in found.dataset["annotations"]]
+    assert areas == pytest.approx([50, 105, 200, 36], rel=0.2)
+
+
 def test_boxes_that_look_like_corners():
     data = sound_file()
     corners = [[30, 20, 38, 29], [20, 5, 31, 25], [35, 45, 50, 60], [3, 40, 18, 49]]

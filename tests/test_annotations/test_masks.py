@@ -129,3 +129,11 @@ def test_masks_that_cannot_be_used_are_told(tmp_path, number):
         "masks of numbers or colours of classes, which are not taken": 1,
         "masks without a picture": 1,
     }
+    # Broken masks, and those of another size, are told apart.
+    labelled_data.write_pictures(root, ["c", "d", "e"])
+    labelled_data.write_mask(root / "c_mask.png", "d", [(10, 12, 40, 30)])
+    for name in "de":
+        (root / f"{name}_mask.png").write_bytes(b"no picture")
+    left_out = read_data(root).left_out
+    assert left_out["masks of another size than their picture"] == 1
+    assert left_out["masks that cannot be read"] == 2
