@@ -128,6 +128,7 @@ def prepare_config(cfg: Config, args: argparse.Namespace) -> None:
             if hook.type == "DetVisualizationHook":
                 hook.type = "FolderVisualizationHook"
             elif hook.type == "SegVisualizationHook":  # writes where the visualizer does
+                hook.interval = 1  # MMSegmentation 1.2 counts in testing too
                 folder = hook.pop("test_out_dir", None)
                 if folder is not None:
                     cfg.visualizer.save_dir = str(Path(cfg.work_dir, folder))

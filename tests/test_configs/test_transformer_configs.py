@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 
 from configs import build_model, find, load_config, predict, train_step
+from mmdet_rank import compat
 
 # Config: MMDetection's own, learning rate, total batch, (epochs, milestones), size to test at.
 SETTINGS = {
@@ -106,6 +107,8 @@ def test_digits(detector):
 @pytest.mark.parametrize("prefix", ["", "rs-"])
 @pytest.mark.parametrize("detector", DIGITS)
 def test_digits_model_trains_and_predicts(detector, prefix):
+    if detector == "dino" and compat.find(compat.MMDET)[0].version == "3.3.0":
+        pytest.skip("MMDetection 3.3.0 encodes places in 256 channels, whatever the config says")
     torch.manual_seed(0)
     model = build_model(load_config(f"digits/{prefix}{detector}_r18_digits.py"))
     losses = train_step(model, (2, 1), num_classes=10, size=192)

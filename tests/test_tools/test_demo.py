@@ -126,7 +126,7 @@ def test_configs_that_it_is_not_for_are_refused(tmp_path, lines, option, message
     refused = run(tmp_path, *option)
     assert refused.returncode == 1
     assert message in refused.stderr
-    assert refused.stderr.startswith("error: Expected")
+    assert refused.stderr.splitlines()[-1].startswith("error: Expected")
     assert not (tmp_path / "data").exists()
 
 
