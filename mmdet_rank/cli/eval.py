@@ -43,8 +43,6 @@ def evaluate_files(args: argparse.Namespace) -> None:
     """
     if args.compare is None and (args.annotations is None or args.results is None):
         raise UserError("--annotations and --results are needed, or --compare")
-    if args.dataset == "panoptic" and len(args.tau) > 1:
-        raise UserError("--dataset panoptic takes one --tau")
     if args.dataset != "coco" and args.quality != "iou":
         raise UserError(f"--quality giou is for boxes of COCO files, not for {args.dataset}")
     if args.dataset == "panoptic" and args.bounds:
@@ -147,7 +145,7 @@ def evaluate(args: argparse.Namespace, file: Path) -> tuple[dict, Evaluation | N
             results,
             args.gt_folder or args.annotations.with_suffix(""),
             args.dt_folder or file.with_suffix(""),
-            tau=args.tau[0],
+            tau=args.tau,
             importance=args.importance,
             progress=progress,
             names=names,

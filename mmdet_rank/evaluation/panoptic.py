@@ -17,7 +17,13 @@ from PIL import Image, UnidentifiedImageError
 
 from mmdet_rank.annotations.panoptic import check_panoptic
 
-from .lrp import EQUAL_IMPORTANCE, check_importance, lrp_from_counts, mean_defined
+from .lrp import (
+    EQUAL_IMPORTANCE,
+    check_importance,
+    check_taus,
+    lrp_from_counts,
+    mean_defined,
+)
 from .quality import panoptic_quality
 from .report import defined
 
@@ -26,6 +32,7 @@ __all__ = ["evaluate_panoptic", "panoptic_counts", "panoptic_report", "read_pano
 VOID = 0
 # Two segments of a partition cannot both overlap one of another by more than half.
 PQ_TAU = 0.5
+_ERRORS = ("LRP", "LRP_Loc", "LRP_FP", "LRP_FN")
 
 
 def evaluate_panoptic(
@@ -34,7 +41,7 @@ def evaluate_panoptic(
     gt_folder: str | Path,
     dt_folder: str | Path,
     *,
-    tau: float = 0.5,
+    tau: float | Sequence[float] = 0.5,
     importance: Sequence[float] = EQUAL_IMPORTANCE,
     progress: Callable[..., Any] | None = None,
     names: tuple[str, str] = ("ground truth", "results"),
@@ -46,7 +53,8 @@ def evaluate_panoptic(
         results: content of a COCO panoptic result file, with ``annotations``.
         gt_folder: folder of the PNG files that ``ground_truth`` names.
         dt_folder: folder of the PNG files that ``results`` names.
-        tau: IoU above which segments match for LRP, in [0.5, 1); PQ always uses 0.5.
+        tau: IoU above which segments match for LRP, in [0.5, 1), or several, the first of which is
+            that of all figures but ``over_tau``; PQ always uses 0.5.
         importance: weights of true positives, false positives and false negatives in LRP (thesis
             Eq. 5.9); all else stays as it is.
         progress: makes a progress bar, as ``tqdm.tqdm`` does.
@@ -56,7 +64,9 @@ def evaluate_panoptic(
         FileNotFoundError: when a PNG file is missing.
         ValueError: when a file is not what it should be; the message names the image.
     """
-    check_panoptic_tau(tau)
+    taus = check_taus(tau)
+    for level in taus:
+        check_panoptic_tau(level)
     check_importance(importance)
     truth = check_panoptic(ground_truth, names[0])
     predictions = check_panoptic(results, names[1], results=True).images
@@ -74,7 +84,7 @@ def evaluate_panoptic(
             f"of {len(images)}: {', '.join(missing[:5])}; run the detector on all images."
         )
     order = {category["id"]: index for index, category in enumerate(truth.categories)}
-    counts = {level: np.zeros((len(order), 4)) for level in {tau, PQ_TAU}}
+    counts = {level: np.zeros((len(order), 4)) for level in {*taus, PQ_TAU}}
     pairs = list(truth.images.values())
     for annotation in pairs if progress is None else progress(pairs):
         prediction = predictions[annotation["image_id"]]
@@ -91,9 +101,18 @@ def evaluate_panoptic(
                 tau=level,
                 where=where,
             )
-    return panoptic_report(
-        counts[tau], counts[PQ_TAU], truth.categories, tau=tau, importance=importance
-    )
+    reports = [
+        panoptic_report(
+            counts[level], counts[PQ_TAU], truth.categories, tau=level, importance=importance
+        )
+        for level in taus
+    ]
+    if len(taus) > 1:
+        reports[0]["over_tau"] = [
+            {"tau": level} | {key: report["all"][key] for key in _ERRORS}
+            for level, report in zip(taus, reports, strict=True)
+        ]
+    return reports[0]
 
 
 def panoptic_counts(
@@ -204,7 +223,7 @@ def panoptic_report(
         error = lrp_from_counts(num_tp, num_fp, num_fn, loc_sum, tau=tau, importance=importance)
         quality = panoptic_quality(*pq_row.tolist())
         values: dict[str, Any]
-        values = dict(zip(("LRP", "LRP_Loc", "LRP_FP", "LRP_FN"), error, strict=True))
+        values = dict(zip(_ERRORS, error, strict=True))
         values |= dict(zip(("PQ", "SQ", "RQ"), quality, strict=True))
         per_class[category["name"]] = values
         is_thing[category["name"]] = bool(category["isthing"])
@@ -213,7 +232,7 @@ def panoptic_report(
         "things": [name for name in per_class if is_thing[name]],
         "stuff": [name for name in per_class if not is_thing[name]],
     }
-    keys = ("LRP", "LRP_Loc", "LRP_FP", "LRP_FN", "PQ", "SQ", "RQ")
+    keys = (*_ERRORS, "PQ", "SQ", "RQ")
     report: dict = {"tau": tau}
     if tuple(importance) != EQUAL_IMPORTANCE:
         report["importance"] = list(importance)

@@ -224,9 +224,9 @@ def class_table(report: dict) -> str:
 def tau_table(report: dict) -> str:
     """Return LRP Error over tau as a text table, in percent; empty for one tau."""
     rows = report.get("over_tau", [])
+    keys = [key for key in rows[0] if key != "tau"] if rows else []
     return format_table(
-        ["tau", *_COMPONENTS],
-        [[f"{row['tau']:g}", *(percent(row[key]) for key in _COMPONENTS)] for row in rows],
+        ["tau", *keys], [[f"{row['tau']:g}", *(percent(row[key]) for key in keys)] for row in rows]
     ) * bool(rows)
 
 

@@ -104,17 +104,18 @@ def _plot_steps(axes: Axes, curve: F1Curve, quantity: str, **style: Any) -> None
 
 
 def draw_over_tau(over_tau: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
-    """Draw optimal LRP and its components over tau (thesis Fig. H.2, the mean).
+    """Draw (optimal) LRP and its components over tau (thesis Fig. H.2, the mean).
 
     Args:
-        over_tau: ``over_tau`` of a report, or of :meth:`Evaluation.over_tau`.
+        over_tau: ``over_tau`` of a report, panoptic or not, or of :meth:`Evaluation.over_tau`.
         title: heading, such as the name of the detector.
     """
     rows = sorted(over_tau, key=lambda row: row["tau"])
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()
-    colors = {"oLRP": "black"} | {f"oLRP_{key}": color for key, color in COLORS.items()}
-    names = {"oLRP": "oLRP"} | {f"oLRP_{key}": label for key, label in LABELS.items()}
+    error = "oLRP" if "oLRP" in rows[0] else "LRP"
+    colors = {error: "black"} | {f"{error}_{key}": color for key, color in COLORS.items()}
+    names = {error: error} | {f"{error}_{key}": label for key, label in LABELS.items()}
     for key, color in colors.items():
         values = [np.nan if row[key] is None else row[key] for row in rows]
         axes.plot([row["tau"] for row in rows], values, "o-", color=color, label=names[key], ms=4)
@@ -123,5 +124,6 @@ def draw_over_tau(over_tau: Sequence[Mapping[str, Any]], title: str = "") -> Fig
     axes.set_ylim(-0.02, 1.02)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    figure.suptitle(f"{title}: " * bool(title) + "optimal LRP over tau")
+    kind = "optimal LRP" if error == "oLRP" else "LRP"
+    figure.suptitle(f"{title}: " * bool(title) + f"{kind} over tau")
     return figure

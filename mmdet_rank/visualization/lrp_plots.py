@@ -54,14 +54,17 @@ def save_lrp_plots(folder: str | Path, evaluation: Evaluation, title: str = "") 
 
 
 def save_panoptic_plots(folder: str | Path, report: Mapping, title: str = "") -> list[Path]:
-    """Write ``overview.png`` and ``components.png`` of a panoptic report; return the paths."""
-    return _save(
-        folder,
-        {
-            "overview": draw_panoptic_overview(report, title),
-            "components": draw_components(report, title),
-        },
-    )
+    """Write ``overview.png`` and ``components.png`` of a panoptic report; return the paths.
+
+    With several taus there is ``over_tau.png`` too.
+    """
+    figures = {
+        "overview": draw_panoptic_overview(report, title),
+        "components": draw_components(report, title),
+    }
+    if "over_tau" in report:
+        figures["over_tau"] = draw_over_tau(report["over_tau"], title)
+    return _save(folder, figures)
 
 
 def save_detectors(

@@ -225,8 +225,22 @@ def test_several_taus_and_importance(main, tmp_path, capsys):
     assert weighed["all"]["PQ"] == plain["all"]["PQ"]
     assert weighed["all"]["LRP"] > plain["all"]["LRP"]
     capsys.readouterr()
-    assert call(main, *panoptic, "--tau", 0.5, 0.6) == 1
-    assert "--dataset panoptic takes one --tau" in capsys.readouterr().err
+    over = ["--tau", 0.6, 0.5, 0.9, "--plots", tmp_path / "over"]
+    assert call(main, *panoptic, "--quiet", "--out", out, *over) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-5].split() == ["tau", "LRP", "LRP_Loc", "LRP_FP", "LRP_FN"]
+    assert [line.split()[0] for line in printed[-3:]] == ["0.6", "0.5", "0.9"]
+    several = json.loads(out.read_text())
+    for place, tau in enumerate((0.6, 0.5, 0.9)):
+        assert call(main, *panoptic, "--quiet", "--out", out, "--tau", tau) == 0
+        single = json.loads(out.read_text())
+        errors = {key: single["all"][key] for key in ("LRP", "LRP_Loc", "LRP_FP", "LRP_FN")}
+        assert several["over_tau"][place] == {"tau": tau} | errors
+        if place == 0:
+            assert single == {key: several[key] for key in several if key != "over_tau"}
+    assert (tmp_path / "over" / "over_tau.png").exists()
+    assert call(main, *panoptic, "--tau", 0.5, 0.4) == 1
+    assert "Expected tau in [0.5, 1) for panoptic" in capsys.readouterr().err
     assert call(main, *files("synthetic"), "--importance", 1, 1, 0) == 1
     assert "three positive importance weights" in capsys.readouterr().err
 
