@@ -138,6 +138,7 @@ def fill(document, blocks):
     document = Path(document)
     text = document.read_text()
     for name, content in blocks.items():
+        name = re.escape(name)
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f"{document} has no block named {name}.")
