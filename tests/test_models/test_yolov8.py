@@ -239,6 +239,37 @@ def test_other_losses_take_the_soft_targets(loss):
     assert model.bbox_head.head_module.cls_preds[0][-1].weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_boxes_and_targets_are_exact_in_half_precision(dtype):
+    # An object as large as the image reaches beyond the bins of the finest level, where 14.99 would
+    # be 15 in bfloat16, and its corner is no number of half precision.
+    torch.manual_seed(0)
+    head = MODELS.build(dict(type="YOLOv8Head", num_classes=3, in_channels=[8, 8, 8]))
+    head.train()
+    features = [torch.randn(2, 8, 40 // s, 40 // s) for s in (1, 2, 4)]
+    objects = [make_sample([[0.3, 1.7, 318.6, 317.3]], [1]), make_sample([[9, 9, 300.7, 80]], [2])]
+    objects = [sample.gt_instances for sample in objects]
+    with torch.autocast("cpu", dtype=dtype):
+        scores, distances, dists = head(tuple(features))
+        outputs = head.dense_outputs(scores, distances, dists)
+        targets = head.assign(outputs, objects)
+        wanted = head.distance_targets(outputs, targets)
+        losses = head.dense_losses(outputs, targets)
+    assert scores[0].dtype == dtype  # autocast was at work
+    assert outputs.boxes.dtype == wanted.dtype == torch.float32
+    for image, sample in enumerate(objects):
+        own = targets.labels[image] < 3
+        assert own.any()
+        assert (targets.boxes[image, own] == sample.bboxes).all()
+    assert wanted.max() < 15
+    expected = head.head_module.proj * dists[0].float().softmax(dim=3)
+    torch.testing.assert_close(
+        distances[0].flatten(2).transpose(1, 2), expected.sum(dim=3), rtol=1e-5, atol=1e-5
+    )
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
 def test_mistakes():
     with pytest.raises(ValueError, match="in_channels of YOLOv8Head for each of 3 strides"):
         build_detector(in_channels=[64, 128])

@@ -96,6 +96,9 @@ class YOLOv8HeadModule(BaseModule):
     def _distances(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         batch, _, height, width = outputs.shape
         dist = outputs.flatten(2).view(batch, 4, self.reg_max, -1).permute(0, 3, 1, 2)
-        dtype = torch.promote_types(dist.dtype, self.proj.dtype)
-        expected = dist.to(dtype).softmax(dim=3) @ self.proj
+        dtype = torch.promote_types(dist.dtype, torch.float32)
+        # Boxes, the points that they are counted from and the targets of the distributions are of
+        # this dtype: a product under autocast would leave them a pixel or two of half precision.
+        with torch.autocast(dist.device.type, enabled=False):
+            expected = dist.to(dtype).softmax(dim=3) @ self.proj.to(dtype)
         return expected.transpose(1, 2).reshape(batch, 4, height, width), dist
