@@ -176,6 +176,24 @@ def test_metric_of_one_and_of_two_channels():
     assert figures[0]["pixels/IoU"] == pytest.approx(iou.item())
 
 
+@pytest.mark.parametrize("loss", ["hfm", "bce-dice", "alrp"])
+def test_mixed_precision(tmp_path, loss):
+    root = make_folder(tmp_path / "data")
+    config = tiny_config(tmp_path, f"{loss}-unet-s_1xb16-1k_96x96")
+    folder = tmp_path / "run"
+    move = ["--cfg-options", f"data_root={root}"]
+    assert commands.train([config, "--work-dir", str(folder), "--amp", *move]) == 0
+    cfg = Config.fromfile(next(folder.glob("*.py")))
+    assert cfg.optim_wrapper.type.endswith("BFloat16OptimWrapper")
+    logged = scalars(folder)
+    losses = [line["loss"] for line in logged if "loss" in line]
+    assert len(losses) == 4
+    assert all(0 < value < 10 for value in losses)
+    weights = torch.load(folder / "iter_4.pth", weights_only=False)["state_dict"]
+    assert {value.dtype for value in weights.values()} <= {torch.float32, torch.int64}
+    assert all(value.isfinite().all() for value in weights.values())
+
+
 def test_training_resumes_exactly_and_tests(tmp_path):
     root = make_folder(tmp_path / "data")
     config = tiny_config(tmp_path, "rs-unet-s_1xb16-1k_96x96")
