@@ -43,8 +43,8 @@ def read_coco_folder(root: Path) -> DataSet:
         root: A folder, or one annotation file, which is then split.
 
     Raises:
-        ValueError: If the categories of the files differ, are not COCO, or name pictures
-            that are not there.
+        ValueError: If the files are not COCO, differ in their categories, or name pictures that
+            are not there.
     """
     files = find_coco(root)
     folder = root if root.is_dir() else root.parent

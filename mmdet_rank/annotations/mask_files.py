@@ -186,7 +186,7 @@ def _read_array(path: Path, field: str) -> np.ndarray:
             values = np.load(path, allow_pickle=False)
         else:
             with Image.open(path) as opened:
-                values = np.asarray(opened.convert("RGBA") if opened.mode == "PA" else opened)
+                values = np.asarray(_without_palette(opened))
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"Expected a mask in {path}, but it cannot be read: {error}") from error
     if values.ndim == 3:
@@ -197,6 +197,17 @@ def _read_array(path: Path, field: str) -> np.ndarray:
             f"{values.dtype}."
         )
     return values
+
+
+def _without_palette(image: Image.Image) -> Image.Image:
+    """An image in its greys, if its palette has greys alone; else its numbers are of classes."""
+    if image.mode == "PA":
+        return image.convert("RGBA")
+    if image.mode == "P":
+        colours = np.asarray(image.convert("RGB"))
+        if (colours == colours[..., :1]).all():
+            return image.convert("L")
+    return image
 
 
 def _one_channel(path: Path, values: np.ndarray) -> np.ndarray:

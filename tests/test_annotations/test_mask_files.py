@@ -76,6 +76,14 @@ def test_values(tmp_path):
     assert MaskReader(value=2).read(classes).tolist() == [[0, 0, 1, 0]]
     with pytest.raises(ValueError, match=r"classes\.png, but its values are 0, 1, 2, 3; give"):
         read(classes)
+    # With a palette of greys, what is bright is foreground, whatever its number.
+    turned = Image.fromarray(np.array([[0, 1, 0]], dtype=np.uint8))
+    turned.putpalette([255, 255, 255, 0, 0, 0])
+    turned.save(tmp_path / "turned.png")
+    assert read(tmp_path / "turned.png").tolist() == [[1, 0, 1]]
+    turned.putpalette([0, 0, 0, 128, 0, 0])  # as VOC's: numbers of classes
+    turned.save(tmp_path / "turned.png")
+    assert read(tmp_path / "turned.png").tolist() == [[0, 1, 0]]
     for name, values in (("empty", [[0, 0]]), ("full", [[255, 255]])):
         assert read(save(tmp_path / f"{name}.png", values)).tolist() == [[name == "full"] * 2]
     bilevel = tmp_path / "bilevel.png"
