@@ -11,6 +11,7 @@ from pathlib import Path
 from mmdet_rank.files import write_json
 
 from .coco_folder import find_coco, read_coco_folder
+from .labelme import find_labelme, read_labelme
 from .masks import find_masks, read_masks
 from .pictures import CONVERSION
 from .reading import write_coco
@@ -27,6 +28,7 @@ FORMS: dict[str, tuple[Callable, Callable]] = {
     "COCO": (find_coco, read_coco_folder),
     "YOLO": (find_yolo, read_yolo),
     "Pascal VOC": (find_voc, read_voc),
+    "LabelMe": (find_labelme, read_labelme),
     "masks": (find_masks, read_masks),
 }
 SPLITS = ("train", "val", "test")

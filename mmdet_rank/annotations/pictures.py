@@ -9,7 +9,15 @@ from PIL import Image
 
 from .records import Picture
 
-__all__ = ["CONVERSION", "SPLITS", "SUFFIXES", "list_files", "open_picture", "split_of"]
+__all__ = [
+    "CONVERSION",
+    "SPLITS",
+    "SUFFIXES",
+    "PictureIndex",
+    "list_files",
+    "open_picture",
+    "split_of",
+]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 #: Names of folders and files by which splits go.
@@ -53,6 +61,37 @@ def split_of(path: Path, root: Path) -> str | None:
         if part.lower() in SPLITS:
             return SPLITS[part.lower()]
     return None
+
+
+class PictureIndex:
+    """Image files of a folder by their names, for annotation files that each have one picture."""
+
+    def __init__(self, root: Path) -> None:
+        self.files = list_files(root)
+        self._by_name: dict[str, list[Path]] = {}
+        for path in self.files:
+            self._by_name.setdefault(path.name.lower(), []).append(path)
+            self._by_name.setdefault(path.stem.lower(), []).append(path)
+
+    def find(self, annotation: Path, stated: str) -> Path | None:
+        """The picture of an annotation file.
+
+        Renamed pictures keep the old name inside of their annotation: the file's own name goes
+        first. Of pictures with one name it is the one that shares most of its folders with the
+        annotation.
+
+        Args:
+            annotation: The file.
+            stated: Name or path that it gives its picture, perhaps of another machine.
+        """
+        name = stated.replace("\\", "/").rpartition("/")[2]
+        found = self._by_name.get(annotation.stem.lower()) or self._by_name.get(name.lower()) or []
+        parts = annotation.parts
+
+        def shared(path: Path) -> int:
+            return sum(a == b for a, b in zip(path.parts, parts, strict=False))
+
+        return max(found, key=shared, default=None)
 
 
 def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:

@@ -57,7 +57,7 @@ class DataSet:
     """All that was read.
 
     Attributes:
-        form: How the data was labelled: "COCO", "Pascal VOC", "YOLO" or "masks".
+        form: How the data was labelled: "COCO", "YOLO", "Pascal VOC", "LabelMe" or "masks".
         root: Folder that all image files lie in.
         categories: Names of the classes with the ids that COCO files give them.
         splits: Pictures of "train", "val" and "test"; a data set without a split has "train".

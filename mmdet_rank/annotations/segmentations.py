@@ -21,6 +21,7 @@ __all__ = [
     "all_polygons_sound",
     "mask_refusal",
     "plain_run_lengths_add_up",
+    "polygon_area",
     "run_lengths_add_up",
     "sound_polygons",
 ]
@@ -134,6 +135,21 @@ def mask_refusal(mask: Any, where: str) -> str:
         f"and 'counts') as segmentation in {where}, but got {describe(mask)}; write a mask for "
         "each object."
     )
+
+
+def polygon_area(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Area of a polygon, by the shoelace formula.
+
+    Args:
+        xs: N coordinates of its points.
+        ys: N others.
+
+    Example:
+        >>> polygon_area([0, 4, 4], [0, 0, 3])
+        6.0
+    """
+    turned = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
+    return abs(sum(x1 * y2 - x2 * y1 for x1, y1, x2, y2 in turned)) / 2
 
 
 def _chunks(counts: Sequence[str | bytes]) -> Iterator[tuple[int, int]]:

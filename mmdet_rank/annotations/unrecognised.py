@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from mmdet_rank.files import load_json
-
 from .pictures import SUFFIXES, list_files
 from .yolo import CLASS_LISTS, find_yolo, is_label_file
 
@@ -17,14 +15,14 @@ _YAML = (".yaml", ".yml")
 _SHOWN = 3
 _TAKEN = (
     "annotation files of COCO (.json with images, annotations and categories), of YOLO (data.yaml "
-    "with names, labels/*.txt), of Pascal VOC (.xml), or masks of pictures (for images/NAME.jpg "
-    "masks/NAME.png or masks/CLASS/NAME.png, or beside it NAME_mask.png)"
+    "with names, labels/*.txt), of Pascal VOC (.xml), of LabelMe (.json "
+    "with shapes), or masks of pictures (for images/NAME.jpg masks/NAME.png or "
+    "masks/CLASS/NAME.png, or beside it NAME_mask.png)"
 )
 _NAME_CLASSES = (
     "add data.yaml with names: [FIRST, SECOND, ...], or classes.txt with a name on each line, in "
     "the order of the numbers in the labels"
 )
-_EXPORT = "export the annotations as COCO, YOLO or Pascal VOC"
 
 
 def describe_unrecognised(root: Path) -> str:
@@ -70,21 +68,9 @@ def _of_folder(folder: Path) -> tuple[str, str]:
             f"there are {len(pictures)} pictures and no annotations",
             f"give the folder that holds both; taken are {_TAKEN}",
         )
-    if any(_is_labelme(path) for path in files):
-        return "its annotations are those of LabelMe, which are not read", _EXPORT
     suffixes = Counter(path.suffix.lower() or "without suffix" for path in files)
     listed = ", ".join(f"{n} {suffix}" for suffix, n in suffixes.most_common(_SHOWN))
     return (
         f"there is none ({listed})",
         f"give the folder that holds both pictures and annotations; taken are {_TAKEN}",
     )
-
-
-def _is_labelme(file: Path) -> bool:
-    if file.suffix.lower() != ".json":
-        return False
-    try:
-        data = load_json(file)
-    except ValueError:
-        return False
-    return isinstance(data, dict) and isinstance(data.get("shapes"), list)

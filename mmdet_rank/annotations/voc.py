@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .pictures import SUFFIXES, list_files, open_picture, split_of
+from .pictures import PictureIndex, list_files, open_picture, split_of
 from .records import DataSet, Picture, add_object
 
 __all__ = ["find_voc", "read_voc"]
@@ -35,14 +35,10 @@ def read_voc(root: Path) -> DataSet:
         ValueError: If no annotation has its picture.
     """
     left_out: Counter[str] = Counter()
-    by_name: dict[str, list[Path]] = {}
-    files = list_files(root, SUFFIXES)
-    for path in files:
-        by_name.setdefault(path.name.lower(), []).append(path)
-        by_name.setdefault(path.stem.lower(), []).append(path)
+    index = PictureIndex(root)
     pictures = {}
     for file in find_voc(root):
-        picture = _read_file(file, by_name, left_out)
+        picture = _read_file(file, index, left_out)
         if picture is not None:
             pictures[file] = picture
     if not pictures:
@@ -52,26 +48,22 @@ def read_voc(root: Path) -> DataSet:
         )
     names = {labelled.category for picture in pictures.values() for labelled in picture.objects}
     used = {picture.file for picture in pictures.values()}
-    left_out["pictures without an annotation file"] += sum(file not in used for file in files)
+    left_out["pictures without an annotation file"] += sum(file not in used for file in index.files)
     categories = {name: number for number, name in enumerate(sorted(names), start=1)}
     return DataSet(FORM, root, categories, _split(root, pictures), left_out)
 
 
-def _read_file(
-    file: Path, by_name: dict[str, list[Path]], left_out: Counter[str]
-) -> Picture | None:
+def _read_file(file: Path, index: PictureIndex, left_out: Counter[str]) -> Picture | None:
     try:
         tree = ElementTree.parse(file).getroot()
     except ElementTree.ParseError:
         left_out["annotation files that are not XML"] += 1
         return None
-    stated = (tree.findtext("filename") or "").replace("\\", "/").rpartition("/")[2]
-    # Renamed pictures keep the old name inside of their annotation: the file's own name goes first.
-    found = by_name.get(file.stem.lower()) or by_name.get(stated.lower())
-    if not found:
+    path = index.find(file, tree.findtext("filename") or "")
+    if path is None:
         left_out["annotation files without a picture"] += 1
         return None
-    picture = open_picture(_nearest(found, file), left_out)
+    picture = open_picture(path, left_out)
     if picture is None:
         return None
     size = [tree.findtext(f"size/{side}") for side in ("width", "height")]
@@ -90,12 +82,6 @@ def _read_file(
         difficult = (element.findtext("difficult") or "0").strip() == "1"
         add_object(picture, name, numbers, left_out, ignored=difficult)
     return picture
-
-
-def _nearest(found: list[Path], file: Path) -> Path:
-    """Of pictures with one name, that which shares most of its folders with the annotation."""
-    parts = file.parts
-    return max(found, key=lambda path: sum(a == b for a, b in zip(path.parts, parts, strict=False)))
 
 
 def _split(root: Path, pictures: dict[Path, Picture]) -> dict[str, list[Picture]]:

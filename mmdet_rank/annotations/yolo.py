@@ -10,6 +10,7 @@ import yaml
 
 from .pictures import SPLITS, SUFFIXES, list_files, open_picture, split_of
 from .records import DataSet, Picture, add_object
+from .segmentations import polygon_area
 
 __all__ = ["CLASS_LISTS", "find_yolo", "is_label_file", "read_yolo"]
 
@@ -240,13 +241,9 @@ def _read_labels(
         polygon = [v * scale[i % 2] for i, v in enumerate(values)]
         xs, ys = polygon[::2], polygon[1::2]
         corners = (min(xs), min(ys), max(xs), max(ys))
-        add_object(picture, name, corners, left_out, segmentation=[polygon], area=_area(xs, ys))
-
-
-def _area(xs: list[float], ys: list[float]) -> float:
-    """Area of a polygon, by the shoelace formula."""
-    turned = zip(xs, ys, xs[1:] + xs[:1], ys[1:] + ys[:1], strict=True)
-    return abs(sum(x1 * y2 - x2 * y1 for x1, y1, x2, y2 in turned)) / 2
+        add_object(
+            picture, name, corners, left_out, segmentation=[polygon], area=polygon_area(xs, ys)
+        )
 
 
 def _common(folder: Path, splits: dict[str, list[Picture]]) -> Path:

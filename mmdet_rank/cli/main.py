@@ -22,7 +22,7 @@ COMMANDS = {
     "predict": "detect on pictures, by the best thresholds",
     "eval": "LRP Error and AP of result files, without a model",
     "analyze": "imbalance of a data set, and what a detector makes of it, as a page",
-    "convert-data": "a data set in COCO, VOC or YOLO form, or of masks, as COCO files",
+    "convert-data": "labelled pictures in COCO, YOLO, VOC or LabelMe form, or masks, as COCO files",
     "demo": "data, training, evaluation and pictures by one command",
     "demo-image": "draw a detector's detections on pictures",
     "convert": "convert a published checkpoint",

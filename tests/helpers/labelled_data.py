@@ -56,6 +56,33 @@ def write_voc(root):
     return root
 
 
+def labelme_data(name, objects=None, **extra):
+    """What LabelMe writes of a picture, in rectangles; `extra` adds to every shape."""
+    shapes = [
+        {
+            "label": category,
+            # In the order in which they were drawn, here from below.
+            "points": [[x2, y2], [x1, y1]],
+            "group_id": None,
+            "shape_type": "rectangle",
+            "flags": {},
+            **extra,
+        }
+        for category, x1, y1, x2, y2 in (OBJECTS[name] if objects is None else objects)
+    ]
+    width, height = SIZES[name]
+    size = {"imageHeight": height, "imageWidth": width}
+    return {"version": "5.5.0", "shapes": shapes, "imagePath": f"..\\{name}.jpg", **size}
+
+
+def write_labelme(root):
+    for split, names in SPLITS.items():
+        write_pictures(root / split, names)
+        for name in names:
+            (root / split / f"{name}.json").write_text(json.dumps(labelme_data(name)))
+    return root
+
+
 def yolo_lines(name, polygons=False):
     width, height = SIZES[name]
     lines = []

@@ -16,6 +16,7 @@ FORMS = {
     "Pascal VOC": labelled_data.write_voc,
     "YOLO": labelled_data.write_yolo,
     "COCO": labelled_data.write_coco,
+    "LabelMe": labelled_data.write_labelme,
 }
 
 
@@ -170,6 +171,9 @@ def test_a_split_is_drawn_by_the_seed_and_the_names_alone(tmp_path):
             for split in ("train", "val"):
                 for path in [*(root / "images" / split).iterdir()]:
                     path.unlink()
+        if form == "LabelMe":
+            for split in ("train", "val"):
+                (root / split).rename(root / f"part {split}")
         for seed in (0, 1):
             out = tmp_path / f"out-{root.name}-{seed}"
             conversion = convert_data(root, out, seed=seed, val_share=0.4)
@@ -179,8 +183,8 @@ def test_a_split_is_drawn_by_the_seed_and_the_names_alone(tmp_path):
             train = [p.file.stem for p in conversion.data.splits["train"]]
             assert sorted(val + train) == list("abcde")
             taken.setdefault(seed, []).append(val)
-    assert taken[0] == [taken[0][0]] * 3
-    assert taken[1] == [taken[1][0]] * 3
+    assert taken[0] == [taken[0][0]] * len(FORMS)
+    assert taken[1] == [taken[1][0]] * len(FORMS)
 
 
 def test_a_test_set_is_drawn_where_it_is_asked_for(tmp_path):

@@ -17,11 +17,6 @@ def _two_below(root):
     labelled_data.write_yolo(root / "two")
 
 
-def _labelme(root):
-    labelled_data.write_pictures(root, ["a"])
-    (root / "a.json").write_text('{"shapes": [], "imagePath": "a.jpg"}')
-
-
 def _archive(root):
     (root / "data.zip").write_bytes(b"PK")
     return root / "data.zip"
@@ -43,7 +38,6 @@ def _picture(root):
         ),
         (_without_names, "a.txt (data.yaml has no names that can be read)", "in the labels."),
         (_two_below, "there are some below", "{root}/one, {root}/two."),
-        (_labelme, "annotations are those of LabelMe", "COCO, YOLO or Pascal VOC."),
         (_archive, "it is an archive", "unpack it, and give the folder."),
         (_picture, "it is a picture", "the pictures and their annotations."),
     ],
