@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
@@ -17,7 +18,9 @@ from mmdet_rank.annotations.conversion import read_data
 from mmdet_rank.cli.errors import UserError, explained, refused_input
 from mmdet_rank.files import write_json
 from mmdet_rank.imbalance import Objects, measure_data
+from mmdet_rank.imbalance.paces import measure_paces
 from mmdet_rank.visualization.imbalance_page import imbalance_page
+from mmdet_rank.visualization.training_curve import read_scalars
 
 
 def analyze(args: argparse.Namespace) -> None:
@@ -111,7 +114,21 @@ def _measure_detector(args: argparse.Namespace, objects: Objects, files: list[st
                 model, samples, progress=functools.partial(bar, desc="training steps", unit="")
             )
         found["checkpoint"] = str(args.checkpoint)
+        found["paces"] = read_paces(Path(args.checkpoint).parent)
     return found
+
+
+def read_paces(folder: Path) -> dict[str, Any]:
+    """Measure the paces of the training that left a checkpoint; empty where its log is gone.
+
+    Args:
+        folder: of the checkpoint; the log lies in it, or, as after ``train DATA``, in
+            ``training/`` below.
+    """
+    for place in (folder, folder / "training"):
+        with contextlib.suppress(FileNotFoundError):
+            return measure_paces(read_scalars(place))
+    return {}
 
 
 def find_picture(folder: Path, name: str) -> Path:

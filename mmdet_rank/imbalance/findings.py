@@ -40,8 +40,8 @@ def find_imbalance(report: Mapping[str, Any]) -> list[Finding]:
     """Sentences about every kind of imbalance, in the order of the taxonomy.
 
     Args:
-        report: what `measure_data` gives, with ``priors`` and ``training`` where they were
-            measured.
+        report: what `measure_data` gives, with ``priors``, ``training`` and ``paces`` where
+            they were measured.
     """
     priors, training = report.get("priors"), report.get("training")
     return [
@@ -50,7 +50,7 @@ def find_imbalance(report: Mapping[str, Any]) -> list[Finding]:
         _scale(report, priors),
         _places(report["places"]),
         _ious(priors),
-        _objective(training),
+        _objective(training, report.get("paces")),
     ]
 
 
@@ -198,7 +198,7 @@ def _ious(priors: Mapping | None) -> Finding:
     return Finding(kind, "imbalance", f"{begin}: box regression learns from bad ones. {options}")
 
 
-def _objective(training: Mapping | None) -> Finding:
+def _objective(training: Mapping | None, paces: Mapping | None) -> Finding:
     kind = "Objective imbalance"
     options = (
         "`criterion=dict(balance='value')` in a `Rank...` head balances tasks in every iteration, "
@@ -216,8 +216,15 @@ def _objective(training: Mapping | None) -> Finding:
     begin = f"Of the loss on a batch, {texts}"
     values = [value for value in shares.values() if value > 0]
     if len(values) < 2 or max(values) / min(values) < TASK_RATIO:
-        return Finding(kind, "balance", f"{begin}: no task drowns the others.")
-    return Finding(kind, "imbalance", f"{begin}. {options}")
+        return Finding(kind, "balance", f"{begin}: no task drowns the others.{_left(paces)}")
+    return Finding(kind, "imbalance", f"{begin}.{_left(paces)} {options}")
+
+
+def _left(paces: Mapping | None) -> str:
+    if not paces:
+        return ""
+    parts = ", ".join(f"{share:.0%} ({task})" for task, share in paces["left"].items())
+    return f" In training the losses came to {parts} of what they were at first."
 
 
 def _sentence(text: str) -> str:

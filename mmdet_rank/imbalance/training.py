@@ -13,12 +13,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from .gradients import HeadOutputs, gradient_shares, listening, scalar_losses
+from .paces import task_of
 from .priors import assign_image, head_with_priors
 
 __all__ = ["error_shares", "measure_training"]
-
-# What names of classification losses hold, auxiliary ones among them.
-_CLASSIFICATION = ("cls", "obj", "centerness", "score")
 
 
 def measure_training(
@@ -31,7 +29,7 @@ def measure_training(
     """Measure the shares of losses and gradients on training images, ready for JSON.
 
     The model's weights stay as they are. Gradients are those with respect to the outputs of each
-    head, summed in magnitude (thesis Fig. 3.16, 3.17 and 7.4).
+    head, summed in magnitude (thesis Fig. 3.16 and 7.4).
 
     Args:
         model: a detector, in any mode; it is in evaluation mode afterwards.
@@ -68,7 +66,7 @@ def measure_training(
     means = {key: float(np.mean(values)) for key, values in losses.items()}
     tasks: dict[str, float] = {}
     for key, value in means.items():
-        task = _task(key)
+        task = task_of(key)
         tasks[task] = tasks.get(task, 0.0) + value
     total = sum(tasks.values()) or 1.0
     return {
@@ -182,11 +180,3 @@ def error_shares(ious: Tensor, errors: Tensor) -> dict[str, list[float]]:
         counts = np.histogram(ious.double().clamp(0, 1), edges, weights=weight.numpy())[0]
         shares[key] = (counts / max(counts.sum(), 1e-300)).tolist()
     return shares
-
-
-def _task(key: str) -> str:
-    if "mask" in key or "segm" in key:
-        return "masks"
-    if any(part in key for part in _CLASSIFICATION) and "bbox" not in key:
-        return "classification"
-    return "boxes"

@@ -17,12 +17,14 @@ __all__ = [
     "draw_error_shares",
     "draw_histogram",
     "draw_levels",
+    "draw_paces",
     "draw_places",
     "draw_regression",
     "draw_shares",
 ]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "0.6"
+_TASKS = {"classification": ORANGE, "boxes": GREEN, "masks": "#CC79A7"}
 _SIZE = (5.2, 3.2)
 _MOST_CLASSES = 40
 
@@ -131,13 +133,7 @@ def draw_shares(training: Mapping[str, Any]) -> Figure:
     rows = {"loss": list(training["task_shares"].items())}
     for name, shares in training["classification"].items():
         rows[name] = [("raises scores", shares["raising"]), ("lowers scores", shares["lowering"])]
-    colors = {
-        "classification": ORANGE,
-        "boxes": GREEN,
-        "masks": "#CC79A7",
-        "raises scores": BLUE,
-        "lowers scores": GREY,
-    }
+    colors = _TASKS | {"raises scores": BLUE, "lowers scores": GREY}
     for row, parts in enumerate(rows.values()):
         left = 0.0
         for name, share in parts:
@@ -177,6 +173,21 @@ def draw_error_shares(training: Mapping[str, Any]) -> Figure:
         axes.bar(centers + 0.028 * (place - 1), shares[key], 0.028, color=color, label=key)
     axes.set_xlabel("IoU with the object after regression")
     axes.set_ylabel("share")
+    axes.legend(frameon=False)
+    return _plain(figure)
+
+
+def draw_paces(paces: Mapping[str, Any]) -> Figure:
+    """Losses of the tasks over those at first, by iteration (thesis Fig. 3.17)."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.subplots()
+    for task, values in paces["relative"].items():
+        axes.plot(
+            paces["iterations"], np.array(values, float), color=_TASKS[task], lw=1.8, label=task
+        )
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("loss, of the first logged")
+    axes.set_ylim(0, None)
     axes.legend(frameon=False)
     return _plain(figure)
 

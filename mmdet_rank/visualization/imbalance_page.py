@@ -19,8 +19,8 @@ def imbalance_page(report: Mapping[str, Any], title: str) -> Page:
     """Build the page about the imbalance of a data set.
 
     Args:
-        report: what `imbalance.measure_data` gives, with ``priors`` and ``training`` where they
-            were measured.
+        report: what `imbalance.measure_data` gives, with ``priors``, ``training`` and ``paces``
+            where they were measured.
         title: name of the data set.
     """
     page = Page(
@@ -43,6 +43,8 @@ def imbalance_page(report: Mapping[str, Any], title: str) -> Page:
         _priors(page, report["priors"])
     if "training" in report:
         _training(page, report["training"])
+    if report.get("paces"):
+        _paces(page, report["paces"])
     return page
 
 
@@ -223,4 +225,15 @@ def _training(page: Page, training: Mapping[str, Any]) -> None:
             ]
             for name, part in training["gradients"].items()
         ],
+    )
+
+
+def _paces(page: Page, paces: Mapping[str, Any]) -> None:
+    page.heading("Paces of the tasks")
+    left = ", ".join(f"{task} {share:.0%}" for task, share in paces["left"].items())
+    page.figures(
+        (
+            draw.draw_paces(paces),
+            f"Losses in the training, over what they were at first; at its end {left}.",
+        )
     )

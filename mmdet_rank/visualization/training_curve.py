@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmdet_rank.imbalance.paces import unbalanced
+
 __all__ = ["draw_training_curve", "read_scalars"]
 
 # Parts of a ranking loss, which are logged but not trained by themselves.
 _PARTS = ("ranking", "sorting")
+# Losses, of a cascade by stage; those of auxiliary outputs are too many to be told apart.
+_DRAWN = re.compile(r"(s\d+\.)?loss")
 _VALIDATION = {
     "coco/bbox_mAP": "AP",
     "coco/bbox_mAP_50": "AP50",
@@ -80,17 +85,14 @@ def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
 
 
 def _draw_losses(axes: Axes, training: Sequence[Mapping]) -> None:
-    names = [name for name in training[0] if name.startswith("loss") or name in _PARTS]
+    names = [name for name in training[0] if _DRAWN.match(name) or name in _PARTS]
     for name in names:
         # Balanced by value, a task's loss equals the ranking loss and shows nothing of its own.
-        balance = "balance" + name.removeprefix("loss")
-        balanced = balance in training[0]
+        balance = name.replace("loss", "balance", 1)
+        balanced = name not in _PARTS and balance in training[0]
         axes.plot(
             [entry["step"] for entry in training],
-            [
-                entry.get(name, float("nan")) / (entry.get(balance, 1.0) or 1.0)
-                for entry in training
-            ],
+            [unbalanced(entry, name) for entry in training],
             label=f"{name} / {balance}" if balanced else name,
             linestyle="--" if name in _PARTS else "-",
             linewidth=2 if name == "loss" else 1.2,

@@ -165,6 +165,10 @@ def draw_imbalance() -> dict[str, Figure]:
         "shares": draw.draw_shares(training),
         "regression": draw.draw_regression(training),
         "error_shares": draw.draw_error_shares(training),
+        "paces": draw.draw_paces(
+            {"iterations": [20, 40, 60],
+             "relative": {"boxes": [1.0, 0.9, 0.7], "masks": [1.0, None, 0.4]}}
+        ),
     }  # fmt: skip
 
 

@@ -73,6 +73,30 @@ def test_with_a_detector(data, tmp_path):
     assert len(re.findall("data:image/png;base64,", page)) == 15
 
 
+@pytest.mark.parametrize("inner", ["", "training"])
+def test_paces_are_read_from_the_log_beside_the_checkpoint(data, tmp_path, inner):
+    folder, out = tmp_path / "run", tmp_path / "out"
+    log = folder / inner / "20261127_000000" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text(
+        '{"step": 50, "loss": 3.0, "loss_cls": 2.0, "loss_bbox": 1.0}\n'
+        '{"step": 100, "loss": 1.1, "loss_cls": 0.5, "loss_bbox": 0.6}\n'
+        '{"step": 2, "coco/bbox_mAP": 0.5}\n'
+    )
+    torch.save({"state_dict": build_model(load_config(f"digits/{CONFIG.name}")).state_dict()},
+               folder / "best.pth")  # fmt: skip
+    options = ["--config", str(CONFIG), "--checkpoint", str(folder / "best.pth")]
+    assert main(["analyze", str(data), "--out", str(out), *options, "--max-images", "2"]) == 0
+    assert json.loads((out / "imbalance.json").read_text())["paces"] == {
+        "iterations": [50, 100],
+        "relative": {"classification": [1.0, 0.25], "boxes": [1.0, 0.6]},
+        "left": {"classification": 0.25, "boxes": 0.6},
+    }
+    page = (out / "imbalance.html").read_text()
+    assert "came to 25% (classification), 60% (boxes) of what they were at first." in page
+    assert len(re.findall("data:image/png;base64,", page)) == 16
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

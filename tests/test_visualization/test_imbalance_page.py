@@ -45,12 +45,17 @@ TRAINING = {
     "losses": {"loss_cls": 0.81234, "loss_bbox": 0.6},
     "gradients": {"bbox_head": {"classification": 0.01234, "boxes": 0.5}},
 }
+PACES = {
+    "iterations": [20, 40],
+    "relative": {"classification": [1.0, 0.5], "boxes": [1.0, 0.75]},
+    "left": {"classification": 0.5, "boxes": 0.75},
+}
 
 
 def said():
     """The texts of the page, a line each; of a picture that there is one."""
     data = figures_drawn.data_set_report()
-    whole = data | {"priors": PRIORS, "training": TRAINING}
+    whole = data | {"priors": PRIORS, "training": TRAINING, "paces": PACES}
     texts = []
     for report, title in ((data, "cells"), (whole, "cells & more")):
         body = imbalance_page(report, title).render().partition("<body")[2]

@@ -63,3 +63,13 @@ def test_nothing_to_draw_is_an_error(tmp_path):
         read_scalars(tmp_path)
     with pytest.raises(ValueError, match="with a loss"):
         draw_training_curve([{"coco/bbox_mAP": 0.1, "step": 1}])
+
+
+def test_stages_of_a_cascade_are_drawn_and_auxiliary_outputs_are_not():
+    more = {"s0.loss_bbox": 0.9, "s0.balance_bbox": 3.0, "s1.loss_cls": 0.4, "d0.loss_cls": 0.5}
+    (axes,) = draw_training_curve([entry(10, **more)]).axes
+    lines = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
+    assert set(lines) == {
+        "loss", "loss_cls", "ranking", "s0.loss_bbox / s0.balance_bbox", "s1.loss_cls"
+    }  # fmt: skip
+    assert lines["s0.loss_bbox / s0.balance_bbox"] == pytest.approx([0.3])
