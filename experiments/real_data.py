@@ -116,6 +116,9 @@ def prepare(args: argparse.Namespace) -> Config:
         cfg.param_scheduler[0].end = min(cosine.begin, args.max_iters // 2)
         cosine.update(begin=cfg.param_scheduler[0].end, end=args.max_iters)
         cosine.T_max = cosine.end - cosine.begin
+    # The seconds of an iteration come from the log.
+    logger = cfg.default_hooks.logger
+    logger.interval = min(logger.interval, cfg.train_cfg.max_iters)
     if args.amp:
         enable_amp(cfg)
     # By its name MMEngine finds the visualizer of an earlier run in the same process.

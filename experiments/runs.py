@@ -24,6 +24,8 @@ from mmdet_rank.evaluation.report import F1_FIGURES
 from mmdet_rank.files import load_json, write_json
 from mmdet_rank.visualization.training_curve import read_scalars
 
+#: MMEngine's own iterations from one log entry to the next.
+_LOGGED = 10
 ROOT = Path(__file__).resolve().parents[1]
 #: What detectors are compared by: boxes, and masks of those that predict any.
 IOU_TYPES = {"boxes": "bbox", "masks": "segm"}
@@ -132,12 +134,16 @@ def budget(config: Path, epochs: int | None, iterations: int | None = None) -> l
 def _iterations(cfg: Config, iterations: int) -> list[str]:
     by_epoch = "max_epochs" in cfg.train_cfg
     whole = cfg.train_cfg.max_epochs if by_epoch else cfg.train_cfg.max_iters
+    logger = cfg.get("default_hooks", {}).get("logger", {})
+    logged = min(logger.get("interval", _LOGGED), iterations)
     return [
         *("train_cfg._delete_=True", "train_cfg.type=IterBasedTrainLoop"),
         # The run is tested afterwards.
         *(f"train_cfg.max_iters={iterations}", f"train_cfg.val_begin={iterations + 1}"),
         *("default_hooks.checkpoint.by_epoch=False", "log_processor.by_epoch=False"),
         f"default_hooks.checkpoint.interval={iterations}",
+        # The seconds of an iteration come from the log.
+        f"default_hooks.logger.interval={logged}",
         *_scaled_schedule(cfg, iterations / whole, by_epoch=by_epoch, to_iterations=by_epoch),
     ]
 

@@ -197,7 +197,9 @@ def budgeted(text, tmp_path, iterations):
     )
     assert cfg.default_hooks.checkpoint == dict(by_epoch=False, interval=iterations)
     assert cfg.log_processor == dict(by_epoch=False)
-    return cfg.param_scheduler
+    # There is an entry of the log, from which the seconds of an iteration come.
+    assert cfg.default_hooks.logger.interval <= iterations
+    return cfg.get("param_scheduler")
 
 
 def test_budget_by_iterations(tmp_path):
@@ -216,6 +218,8 @@ def test_budget_by_iterations(tmp_path):
         dict(end=120, T_max=120, **by_iterations),
         dict(milestones=[40, 80], end=120, **by_iterations),
     ]
+    logged = "train_cfg = dict(max_iters=9)\ndefault_hooks = dict(logger=dict(interval=50))"
+    assert budgeted(logged, tmp_path, 7) is None
     # Of a config by iterations all of it is scaled.
     schedulers = budgeted(
         "train_cfg = dict(max_iters=600, val_interval=30)\n"

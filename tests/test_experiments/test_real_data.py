@@ -32,13 +32,14 @@ def test_the_budget_can_be_cut(tmp_path):
         seed=4,
         data_root=str(tmp_path),
         images="pictures",
-        max_iters=20,
+        max_iters=16,
         amp=False,
     )
     cfg = real_data.prepare(args)
-    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (20, 5)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (16, 4)
     warmup, cosine = cfg.param_scheduler
-    assert (warmup.end, cosine.begin, cosine.end, cosine.T_max) == (10, 10, 20, 10)
+    assert (warmup.end, cosine.begin, cosine.end, cosine.T_max) == (8, 8, 16, 8)
+    assert cfg.default_hooks.logger.interval == 16
     assert cfg.randomness.seed == 4
     for split in ("val", "test"):
         assert cfg[f"{split}_evaluator"].ann_file == f"{tmp_path}/annotations/{split}.json"
