@@ -23,6 +23,8 @@ from tables import fill, markdown
 
 #: Data sets by the ends of the configs' names, with what the docs call them.
 DATA = {"bccd": "blood cells", "tiles": "magnetic tiles"}
+#: Iterations of the trainings with several seeds; files and tables of others are named by theirs.
+BUDGET = 160
 RULES = ("LRP-optimal", "F1-optimal", "0.5")
 JUDGED = ("LRP", "precision", "recall", "F1")
 
@@ -38,29 +40,31 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def gather(folders: list[Path]) -> None:
-    """Write the results of the runs into one file for each data set."""
-    rows: dict[str, dict[str, list[dict]]] = {data: defaultdict(list) for data in DATA}
+    """Write the results of the runs into one file for each data set and budget."""
+    files: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for folder in sorted(folders):
         if (folder / "result.json").is_file():
             result = load_json(folder / "result.json")
-            rows[result["config"].rpartition("_")[2]][result["config"]].append(result)
-    for data, found in rows.items():
-        if found:
-            write_json(RESULTS / f"real_{data}.json", dict(found))
+            data = result["config"].rpartition("_")[2]
+            longer = result["iterations"] != BUDGET
+            stem = f"real_{data}" + f"_{result['iterations']}" * longer
+            files[stem][result["config"]].append(result)
+    for stem, found in files.items():
+        write_json(RESULTS / f"{stem}.json", dict(found))
 
 
 def blocks() -> dict[Path, dict[str, str]]:
     """The tables of the document, by name, of the results that there are."""
     tables = {}
     for data in DATA:
-        if (RESULTS / f"real_{data}.json").is_file():
-            rows = load_json(RESULTS / f"real_{data}.json")
-            tables[f"real_{data}"] = detectors_table(rows)
-            tables[f"real_{data}_classes"] = classes_table(rows)
-            tables[f"real_{data}_curve"] = curve_table(rows)
-        if (RESULTS / f"real_{data}_thresholds.json").is_file():
-            rows = load_json(RESULTS / f"real_{data}_thresholds.json")
-            tables[f"real_{data}_thresholds"] = thresholds_table(rows)
+        for file in sorted(RESULTS.glob(f"real_{data}*.json")):
+            rows = load_json(file)
+            if file.stem.endswith("thresholds"):
+                tables[file.stem] = thresholds_table(rows)
+                continue
+            tables[file.stem] = detectors_table(rows)
+            tables[f"{file.stem}_classes"] = classes_table(rows)
+            tables[f"{file.stem}_curve"] = curve_table(rows)
     documents = {ROOT / "docs" / "experiments.md": tables}
     if (RESULTS / "real_bccd.json").is_file():
         rows = load_json(RESULTS / "real_bccd.json")

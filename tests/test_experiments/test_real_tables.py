@@ -13,11 +13,12 @@ def test_documents_show_the_figures_of_the_runs():
             assert f"<!-- begin {name} -->\n{table}\n<!-- end {name} -->" in text
 
 
-def run(config, seed, value):
+def run(config, seed, value, iterations=160):
     per_class = {"a": {"AP": value, "oLRP": 1 - value}, "b": {"AP": 0.5, "oLRP": None}}
     part = dict.fromkeys((*FIGURES, "correlation"), value) | {"per_class": per_class}
     curve = [{"iteration": 5, "boxes AP": value / 2}, {"iteration": 10, "boxes AP": value}]
-    return {"config": config, "seed": seed, "test": {"boxes": part}, "curve": curve}
+    budget = {"iterations": iterations, "curve": curve}
+    return {"config": config, "seed": seed, "test": {"boxes": part}} | budget
 
 
 def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
@@ -29,9 +30,16 @@ def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
         folder.mkdir()
         content = run(config, number, value + 0.1 * (number > 1))
         (folder / "result.json").write_text(json.dumps(content))
+    longer = tmp_path / "longer"
+    longer.mkdir()
+    (longer / "result.json").write_text(json.dumps(run("atss_lite0_fpn_bccd", 0, 0.6, 600)))
     real_tables.gather([*tmp_path.iterdir(), tmp_path / "nothing"])
     tables, short = real_tables.blocks().values()
-    assert set(tables) == {"real_bccd", "real_bccd_classes", "real_bccd_curve"}
+    names = {f"real_bccd{budget}" for budget in ("", "_600")}
+    assert set(tables) == {f"{n}{part}" for n in names for part in ("", "_classes", "_curve")}
+    assert tables["real_bccd_600"].splitlines()[2:] == [
+        "| ATSS | MMDetection | boxes" + " | 60.0" * len(FIGURES) + " | 0.60 |"
+    ]
     first, second = tables["real_bccd"].splitlines()[2:]
     assert first.startswith("| ATSS | RS Loss | boxes | 35.0 ± 7.1 |")
     assert second.startswith("| ATSS | MMDetection | boxes | 45.0 ± 7.1 |")
