@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="DATA",
         type=Path,
-        help="annotation file of COCO, or folder of a COCO, VOC or YOLO data set, of which the "
-        "training images are analysed",
+        help="annotation file of COCO, or folder of a data set in any form that train takes, of "
+        "which the training images are analysed",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(

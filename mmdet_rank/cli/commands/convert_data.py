@@ -1,4 +1,4 @@
-"""Write the annotations of a data set in COCO, Pascal VOC or YOLO form, or of masks, as COCO files.
+"""Write annotations in COCO, YOLO, Pascal VOC or LabelMe form, or masks, as COCO files.
 
 The data itself stays as it is.
 

@@ -1,8 +1,8 @@
 """Train a detector, on your own pictures and labels or from a config.
 
-DATA is a folder in COCO, Pascal VOC or YOLO form, or of pictures with masks. Classes, image size,
-batch, learning rate and the rest are chosen from the data and the machine, and told with their
-reasons; the work folder gets an ordinary config, the best checkpoint, its LRP Error and
+DATA is a folder in COCO, YOLO, Pascal VOC or LabelMe form, or of pictures with masks. Classes,
+image size, batch, learning rate and the rest are chosen from the data and the machine, and told
+with their reasons; the work folder gets an ordinary config, the best checkpoint, its LRP Error and
 thresholds, and a page with curves and pictures.
 
 Examples:
