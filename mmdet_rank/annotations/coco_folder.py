@@ -106,6 +106,11 @@ def _read_file(
 ) -> tuple[dict[str, int], list[Picture]]:
     data = load_json(file)
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in _LISTS):
+        if isinstance(data, dict) and "shapes" in data:
+            raise ValueError(
+                f"Expected annotations of a data set, but {file} is LabelMe's of one picture; give "
+                "the folder that holds all of them."
+            )
         check_coco(data, str(file))
     refuse_other_than_objects(data["images"], "image", str(file))
     places = _places(file, folder)

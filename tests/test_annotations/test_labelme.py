@@ -173,6 +173,12 @@ def test_no_picture_at_all_is_refused(tmp_path):
         read_data(tmp_path)
 
 
+def test_one_file_is_told_from_a_data_set(tmp_path):
+    root = labelled_data.write_labelme(tmp_path)
+    with pytest.raises(ValueError, match=r"a.json is LabelMe's of one picture; give the folder"):
+        read_data(root / "train" / "a.json")
+
+
 def test_what_is_converted_keeps_masks(tmp_path):
     root = tmp_path / "data"
     for name in labelled_data.SIZES:
