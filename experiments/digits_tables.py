@@ -54,12 +54,16 @@ COLUMN_NAMES = {
 }
 #: What a row of a grid is, by the number of its table.
 ROWS = {
+    "4.3": "positives / negatives",
+    "4.4": "IoU of a positive",
     "8.1": "instance weight",
     "8.4": "loss",
     "P.1": "delta",
     "N.2": "delta_loc",
     "sorting": "trained by",
 }
+#: Tables that were trained on the blood cells too.
+CELLS = ("4.3", "4.4")
 #: One table of a grid of two dimensions for each.
 GRID_FIGURES = ("AP", "oLRP", "oLRP_Loc")
 
@@ -82,6 +86,10 @@ def blocks() -> dict[Path, dict[str, str]]:
             **{
                 f"grid {number}": grid_tables(number, load(f"digits_grid_{number}.json"))
                 for number in ROWS
+            },
+            **{
+                f"grid {number} bccd": grid_tables(number, load(f"bccd_grid_{number}.json"))
+                for number in CELLS
             },
             "video": video_tables(load("digits_video.json")),
         },
@@ -166,6 +174,8 @@ def grid_tables(number: str, cells: dict[str, list[dict]]) -> str:
         number: Of the table.
         cells: Runs by name of the cell.
     """
+    if number == "4.4":
+        return higher_ious_table(cells)
     split = [name.split(" x ") for name in cells]
     if len(split[0]) == 1:
         rows = []
@@ -184,6 +194,30 @@ def grid_tables(number: str, cells: dict[str, list[dict]]) -> str:
             rows.append([ROW_NAMES.get(number, {}).get(name, name), *values])
         tables.append(markdown([f"{figure}: {ROWS[number]}", *header], rows))
     return "\n\n".join(tables)
+
+
+def higher_ious_table(cells: dict[str, list[dict]]) -> str:
+    """Thesis Table 4.4: each detector at the IoU from which on its positives count.
+
+    Args:
+        cells: Runs by ``IOU x SOURCE``.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for name, runs in cells.items():
+        iou, _, source = name.partition(" x ")
+        at = [next(r for r in run["boxes"]["by_iou"] if r["tau"] == float(iou)) for run in runs]
+        rows.setdefault(iou, {}).update(
+            {
+                f"AP at it, {source}": spread([row["AP"] for row in at], 100, 1),
+                f"oLRP at it, {source}": spread([row["oLRP"] for row in at], 100, 1),
+                f"AP, {source}": figures(runs, "boxes", ("AP",))[0],
+            }
+        )
+    # The figures of one source beside those of the other: Python's sort keeps their order.
+    header = sorted(next(iter(rows.values())), key=lambda title: title.partition(",")[0])
+    return markdown(
+        [ROWS["4.4"], *header], [[iou, *(row[key] for key in header)] for iou, row in rows.items()]
+    )
 
 
 if __name__ == "__main__":

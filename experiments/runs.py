@@ -19,8 +19,9 @@ from scipy.stats import spearmanr
 
 from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.progress import run_quietly
+from mmdet_rank.evaluation.average_precision import average_precision
 from mmdet_rank.evaluation.coco import evaluate_coco
-from mmdet_rank.evaluation.report import F1_FIGURES
+from mmdet_rank.evaluation.report import F1_FIGURES, Evaluation
 from mmdet_rank.files import load_json, write_json
 from mmdet_rank.visualization.training_curve import read_scalars
 
@@ -33,6 +34,8 @@ IOU_TYPES = {"boxes": "bbox", "masks": "segm"}
 FIGURES = ("AP", "AP50", "AP75", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
 #: Figures of a detector that detects nothing.
 NOTHING_FOUND = {"AP": 0.0, "AP50": 0.0, "AP75": 0.0, "oLRP": 1.0}
+#: IoUs that Table 4.4 of the thesis trains and measures at.
+IOUS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def run_once(
@@ -264,7 +267,8 @@ def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> di
     """Figures of COCO results, and the rank correlation of their scores and IoUs.
 
     Of no detections at all AP is 0 and oLRP 1; what there is no figure of is None. Precision,
-    recall and F1 are means over the classes at the confidence of the best mean F1.
+    recall and F1 are means over the classes at the confidence of the best mean F1. ``by_iou`` has
+    AP, and oLRP with its components, at each of `IOUS`.
 
     Args:
         truth: Content of an annotation file.
@@ -272,8 +276,12 @@ def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> di
         iou_type: ``bbox`` or ``segm``.
     """
     if not detections:
-        return dict.fromkeys((*FIGURES, *F1_FIGURES, "correlation")) | NOTHING_FOUND
-    evaluation = evaluate_coco(truth, detections, iou_type)
+        nothing = {"AP": 0.0, "oLRP": 1.0}
+        return dict.fromkeys((*FIGURES, *F1_FIGURES, "correlation")) | {
+            **NOTHING_FOUND,
+            "by_iou": [{"tau": tau} | nothing for tau in IOUS],
+        }
+    evaluation = evaluate_coco(truth, detections, iou_type, tau=IOUS)
     report = evaluation.report()
     # Classes of a test set are never ranked against each other, so neither are they here.
     correlations = [
@@ -282,8 +290,20 @@ def measure_detections(truth: dict, detections: list[dict], iou_type: str) -> di
         if varies(m.scores[m.is_tp]) and varies(m.quality[m.is_tp])
     ]
     return {key: report[key] for key in (*FIGURES, *F1_FIGURES)} | {
-        "correlation": statistics.fmean(correlations) if correlations else None
+        "correlation": statistics.fmean(correlations) if correlations else None,
+        "by_iou": [
+            row | {"AP": average_precision_at(evaluation, row["tau"])} for row in report["over_tau"]
+        ],
     }
+
+
+def average_precision_at(evaluation: Evaluation, tau: float) -> float:
+    """AP at one IoU: the mean over the classes that have objects."""
+    return statistics.fmean(
+        average_precision(found.scores, found.is_tp, found.num_gt)
+        for found in evaluation.matches_at(tau).values()
+        if found.num_gt
+    )
 
 
 def varies(values: Any) -> bool:

@@ -97,9 +97,39 @@ def pretend_to_run(command, log):
 def test_nothing_detected_is_the_worst_figure_and_no_error():
     truth = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
     figures = runs.measure_detections(truth, [], "bbox")
-    assert set(figures) == {*runs.FIGURES, *F1_FIGURES, "correlation"}
+    assert set(figures) == {*runs.FIGURES, *F1_FIGURES, "correlation", "by_iou"}
     assert (figures["AP"], figures["oLRP"], figures["oLRP_FP"]) == (0, 1, None)
+    assert figures["by_iou"][3] == {"tau": 0.8, "AP": 0, "oLRP": 1}
     assert "-" in compare.summary({"one": [{"boxes": figures, "iteration": 0.1}]})
+
+
+def test_figures_at_each_iou():
+    """Two classes; the second box of the first overlaps by 0.65, and that of the other by 0.85."""
+    truth = {
+        "images": [{"id": 1, "width": 400, "height": 400}],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": c, "bbox": [x, 0, 100, 100], "area": 1e4}
+            | {"iscrowd": 0}
+            for i, c, x in ((1, 1, 0), (2, 1, 200), (3, 2, 0))
+        ],
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}, {"id": 3, "name": "none"}],
+    }
+    found = [
+        {"image_id": 1, "category_id": 1, "bbox": [0, 0, 100, 100], "score": 0.5},
+        {"image_id": 1, "category_id": 1, "bbox": [200, 0, 100, 65], "score": 0.9},
+        {"image_id": 1, "category_id": 2, "bbox": [0, 0, 100, 85], "score": 0.7},
+    ]
+    figures = runs.measure_detections(truth, found, "bbox")
+    by_iou = {row["tau"]: row for row in figures["by_iou"]}
+    assert list(by_iou) == [0.5, 0.6, 0.7, 0.8, 0.9]
+    # From 0.7 on the first of two boxes is wrong: precision 1/2 up to recall 1/2, at 51 places.
+    half = 0.5 * 51 / 101
+    expected = [1, 1, (half + 1) / 2, (half + 1) / 2, half / 2]
+    assert [row["AP"] for row in by_iou.values()] == pytest.approx(expected)
+    assert by_iou[0.5]["AP"] == figures["AP50"]
+    assert by_iou[0.5]["oLRP"] == figures["oLRP"]
+    # Class a: one of two found, and a false one, 1 + 1 + 0 over 3; class b: not found, 1.
+    assert by_iou[0.9]["oLRP"] == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_configs_of_one_name_are_refused(tmp_path, capsys):

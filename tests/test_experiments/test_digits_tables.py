@@ -75,3 +75,21 @@ def test_a_cell_that_the_thesis_has_not_is_a_dash(experiments):
     first = experiments.grid_tables("8.4", cells).split("\n\n")[0].splitlines()
     assert first[0] == "| AP: loss | ATSS | PAA |"
     assert first[2:] == ["| focal | 10.0 | 20.0 |", "| AP | 30.0 | - |"]
+
+
+def test_higher_ious_are_measured_where_they_are_trained(experiments):
+    def at(value):
+        by_iou = [{"tau": tau, "AP": value * tau, "oLRP": 1 - value} for tau in (0.5, 0.6)]
+        return [{"boxes": {"AP": value / 2, "by_iou": by_iou}}]
+
+    cells = {"0.5 x RPN": at(0.4), "0.5 x generated": at(0.2), "0.6 x RPN": at(0.6),
+             "0.6 x generated": at(0.8)}  # fmt: skip
+    header, _, *rows = experiments.grid_tables("4.4", cells).splitlines()
+    assert header == (
+        "| IoU of a positive | AP, RPN | AP, generated | AP at it, RPN | AP at it, generated "
+        "| oLRP at it, RPN | oLRP at it, generated |"
+    )
+    assert rows == [
+        "| 0.5 | 20.0 | 10.0 | 20.0 | 10.0 | 60.0 | 80.0 |",
+        "| 0.6 | 30.0 | 40.0 | 36.0 | 48.0 | 40.0 | 20.0 |",
+    ]
