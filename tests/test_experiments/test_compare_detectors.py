@@ -43,7 +43,7 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     assert (figures["seed"], figures["epochs"]) == (5, 1)
     assert figures["commit"] == runs.commit_of(ROOT)
     boxes = figures["boxes"]
-    assert set(boxes) == {*runs.FIGURES, *F1_FIGURES, "correlation"}
+    assert set(boxes) == {*runs.FIGURES, *F1_FIGURES, "correlation", "by_iou"}
     assert 0 <= boxes["AP"] <= boxes["AP50"] <= 1
     assert 0 < boxes["oLRP"] <= 1
     assert figures["iteration"] > 0
