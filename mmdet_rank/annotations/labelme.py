@@ -79,13 +79,7 @@ def read_labelme(root: Path) -> DataSet:
         if picture is not None:
             splits.setdefault(split_of(file, root) or "train", []).append(picture)
     pictures = [picture for members in splits.values() for picture in members]
-    if not pictures:
-        raise ValueError(
-            f"Expected pictures beside the annotations in {root}, but none of the JSON files has "
-            "its picture; give the folder that holds both."
-        )
-    used = {picture.file for picture in pictures}
-    left_out["pictures without an annotation file"] += sum(f not in used for f in index.files)
+    index.count_unused(root, pictures, "JSON", left_out)
     names = {labelled.category for picture in pictures for labelled in picture.objects}
     categories = {name: number for number, name in enumerate(sorted(names), start=1)}
     return DataSet(FORM, root, categories, splits, left_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -92,6 +93,28 @@ class PictureIndex:
             return sum(a == b for a, b in zip(path.parts, parts, strict=False))
 
         return max(found, key=shared, default=None)
+
+    def count_unused(
+        self, root: Path, pictures: Collection[Picture], kind: str, left_out: Counter[str]
+    ) -> None:
+        """Count the image files that no annotation file has.
+
+        Args:
+            root: The folder.
+            pictures: Those that have one.
+            kind: What the annotation files are.
+            left_out: Counts by reason.
+
+        Raises:
+            ValueError: If there is no picture.
+        """
+        if not pictures:
+            raise ValueError(
+                f"Expected pictures beside the annotations in {root}, but none of the {kind} files "
+                "has its picture; give the folder that holds both."
+            )
+        used = {picture.file for picture in pictures}
+        left_out["pictures without an annotation file"] += sum(f not in used for f in self.files)
 
 
 def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:

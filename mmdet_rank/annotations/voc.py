@@ -41,14 +41,8 @@ def read_voc(root: Path) -> DataSet:
         picture = _read_file(file, index, left_out)
         if picture is not None:
             pictures[file] = picture
-    if not pictures:
-        raise ValueError(
-            f"Expected pictures beside the annotations in {root}, but none of the XML files has "
-            "its picture; give the folder that holds both."
-        )
+    index.count_unused(root, pictures.values(), "XML", left_out)
     names = {labelled.category for picture in pictures.values() for labelled in picture.objects}
-    used = {picture.file for picture in pictures.values()}
-    left_out["pictures without an annotation file"] += sum(file not in used for file in index.files)
     categories = {name: number for number, name in enumerate(sorted(names), start=1)}
     return DataSet(FORM, root, categories, _split(root, pictures), left_out)
 
