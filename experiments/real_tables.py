@@ -1,7 +1,8 @@
 """Gathers the runs on real data, and writes their tables into the documents.
 
 With folders of runs of ``real_data.py`` their ``result.json`` are gathered in
-``benchmarks/results/``; the tables are made from there, and no figure in them is typed by hand.
+``benchmarks/results/``; the tables and the pictures of the learning curves are made from there, and
+no figure in them is typed by hand.
 
 Example:
     python experiments/real_tables.py work_dirs/real/*
@@ -9,14 +10,16 @@ Example:
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from digits_tables import RESULTS, figures, split_name
+from matplotlib.figure import Figure
 from runs import FIGURES, IOU_TYPES, ROOT, spread
 
-from mmdet_rank.files import load_json, write_json
+from mmdet_rank.files import load_json, write_json, written_whole
 
 sys.path.append(str(ROOT / "benchmarks"))
 from tables import fill, markdown
@@ -27,20 +30,24 @@ DATA = {"bccd": "blood cells", "tiles": "magnetic tiles"}
 BUDGET = 160
 RULES = ("LRP-optimal", "F1-optimal", "0.5")
 JUDGED = ("LRP", "precision", "recall", "F1")
+COLOURS = {"RS Loss": "C0", "aLRP Loss": "C2", "AP Loss": "C4", "MMDetection": "0.55"}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Gather the runs given, and fill the tables."""
+    """Gather the runs given, draw their learning curves, and fill the tables."""
     folders = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
-    if folders:
-        gather(folders)
+    for stem in gather(folders):
+        picture = ROOT / "docs" / "img" / f"{stem}_curve.png"
+        with written_whole(picture) as temporary:
+            draw_curves(load_json(RESULTS / f"{stem}.json")).savefig(temporary, dpi=110)
+        print(f"Wrote {picture}")
     for document, tables in blocks().items():
         fill(document, tables)
     return 0
 
 
-def gather(folders: list[Path]) -> None:
-    """Write the results of the runs into one file for each data set and budget."""
+def gather(folders: list[Path]) -> list[str]:
+    """Write the results of the runs into one file for each data set and budget; their stems."""
     files: dict[str, dict[str, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for folder in sorted(folders):
         if (folder / "result.json").is_file():
@@ -51,6 +58,7 @@ def gather(folders: list[Path]) -> None:
             files[stem][result["config"]].append(result)
     for stem, found in files.items():
         write_json(RESULTS / f"{stem}.json", dict(found))
+    return list(files)
 
 
 def blocks() -> dict[Path, dict[str, str]]:
@@ -119,6 +127,39 @@ def curve_table(rows: dict[str, list[dict]]) -> str:
         ]
         cells.append([*split_name(name), kind, *values])
     return markdown(["detector", "trained by", "of", *header], cells)
+
+
+def draw_curves(rows: dict[str, list[dict]]) -> Figure:
+    """Draw AP on the validation set by the iteration, a panel for each detector.
+
+    Lines are means of the seeds, in a band from the lowest to the highest of them.
+    """
+    panels = defaultdict(list)
+    for name, runs, kind in _each(rows):
+        detector, loss = split_name(name)
+        panels[f"{detector}, {kind}"].append((loss, runs, f"{kind} AP"))
+    figure = Figure(figsize=(2.9 * len(panels), 3), layout="constrained")
+    lines = {}
+    for axes, (title, found) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
+    ):
+        for loss, runs, key in found:
+            points = [point["iteration"] for point in runs[0]["curve"]]
+            at = list(zip(*([100 * p[key] for p in run["curve"]] for run in runs), strict=True))
+            mean = [statistics.fmean(values) for values in at]
+            colour = COLOURS[loss]
+            (lines[loss],) = axes.plot(points, mean, marker="o", markersize=3, color=colour)
+            low, high = [min(values) for values in at], [max(values) for values in at]
+            axes.fill_between(points, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.set_title(title, fontsize="medium")
+        axes.set_xlabel("iteration")
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("AP in validation, percent")
+    figure.axes[0].set_ylim(bottom=0)
+    figure.legend(
+        lines.values(), lines, loc="outside lower center", ncols=len(COLOURS), frameon=False
+    )
+    return figure
 
 
 def thresholds_table(rows: dict[str, list[dict]]) -> str:

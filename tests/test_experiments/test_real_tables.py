@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import real_tables
 from runs import FIGURES
 
@@ -33,7 +34,8 @@ def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
     longer = tmp_path / "longer"
     longer.mkdir()
     (longer / "result.json").write_text(json.dumps(run("atss_lite0_fpn_bccd", 0, 0.6, 600)))
-    real_tables.gather([*tmp_path.iterdir(), tmp_path / "nothing"])
+    stems = real_tables.gather([*tmp_path.iterdir(), tmp_path / "nothing"])
+    assert sorted(stems) == ["real_bccd", "real_bccd_600"]
     tables, short = real_tables.blocks().values()
     names = {f"real_bccd{budget}" for budget in ("", "_600")}
     assert set(tables) == {f"{n}{part}" for n in names for part in ("", "_classes", "_curve")}
@@ -54,3 +56,29 @@ def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
     rules = {rule: dict.fromkeys(real_tables.JUDGED, 0.25) for rule in real_tables.RULES}
     table = real_tables.thresholds_table({"alrp-atss_lite0_fpn_bccd": [rules]})
     assert "| ATSS | aLRP Loss | F1-optimal | 25.0 | 25.0 | 25.0 | 25.0 |" in table
+
+
+def test_curves_are_means_of_the_seeds_with_their_range():
+    rows = {
+        "atss_lite0_fpn_bccd": [
+            run("atss_lite0_fpn_bccd", seed, 0.2 + 0.2 * seed) for seed in (0, 1)
+        ],
+        "retinanet_lite0_fpn_bccd": [run("retinanet_lite0_fpn_bccd", 0, 0.1)],
+        "rs-atss_lite0_fpn_bccd": [run("rs-atss_lite0_fpn_bccd", 0, 0.5)],
+    }
+    figure = real_tables.draw_curves(rows)
+    atss, retinanet = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["ATSS, boxes", "RetinaNet, boxes"]
+    ranked, stock = (line.get_xydata().ravel().tolist() for line in atss.lines)
+    assert ranked == pytest.approx([5, 25, 10, 50])
+    assert stock == pytest.approx([5, 15, 10, 30])
+    band = atss.collections[1].get_paths()[0].vertices
+    assert {tuple(corner) for corner in band.round(6).tolist()} >= {
+        (5, 10),
+        (5, 20),
+        (10, 20),
+        (10, 40),
+    }
+    assert len(retinanet.lines) == 1
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["RS Loss", "MMDetection"]
