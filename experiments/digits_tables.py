@@ -44,7 +44,10 @@ SAMPLERS = {
     "rs-faster-rcnn_r18_fpn_digits": ("none", "none"),
 }
 #: Names of rows and columns of the grids, where those of the cells are too short.
-ROW_NAMES = {"8.1": {"none": "none (1)", "iou": "IoU"}}
+ROW_NAMES = {
+    "4.1": {"right_skew": "right skew", "left_skew": "left skew", "base": "as drawn from 0.5 on"},
+    "8.1": {"none": "none (1)", "iou": "IoU"},
+}
 COLUMN_NAMES = {
     "8.1": {
         **{str(weight): f"constant {weight}" for weight in (1, 2, 3)},
@@ -54,6 +57,7 @@ COLUMN_NAMES = {
 }
 #: What a row of a grid is, by the number of its table.
 ROWS = {
+    "4.1": "IoUs of generated positives",
     "4.3": "positives / negatives",
     "4.4": "IoU of a positive",
     "8.1": "instance weight",
@@ -63,7 +67,9 @@ ROWS = {
     "sorting": "trained by",
 }
 #: Tables that were trained on the blood cells too.
-CELLS = ("4.3", "4.4")
+CELLS = ("4.1", "4.3", "4.4")
+#: Tables of which every cell is a row, with all figures.
+FLAT = ("4.1",)
 #: One table of a grid of two dimensions for each.
 GRID_FIGURES = ("AP", "oLRP", "oLRP_Loc")
 
@@ -177,11 +183,14 @@ def grid_tables(number: str, cells: dict[str, list[dict]]) -> str:
     if number == "4.4":
         return higher_ious_table(cells)
     split = [name.split(" x ") for name in cells]
-    if len(split[0]) == 1:
+    if len(split[0]) == 1 or number in FLAT:
         rows = []
         for name, runs in cells.items():
             correlation = spread([run["boxes"]["correlation"] for run in runs], 1, 2)
-            rows.append([name, *figures(runs, "boxes", FIGURES), correlation])
+            row, _, column = name.partition(" x ")
+            label = [ROW_NAMES.get(number, {}).get(row, row), column]
+            label = ", ".join(part for part in label if part not in ("", "neither"))
+            rows.append([label, *figures(runs, "boxes", FIGURES), correlation])
         return markdown([ROWS[number], *FIGURES, "rank corr."], rows)
     names, columns = (list(dict.fromkeys(parts)) for parts in zip(*split, strict=True))
     header = [COLUMN_NAMES.get(number, {}).get(column, column) for column in columns]

@@ -70,6 +70,16 @@ def test_a_grid_of_one_dimension_has_a_row_for_each_cell(experiments):
     assert second.startswith("| 1 | 20.0 |")
 
 
+def test_a_flat_table_has_a_row_for_each_cell_of_two_dimensions(experiments):
+    cells = {"left_skew x neither": runs(0.1), "uniform x balanced, OHPM": runs(0.3)}
+    header, _, *rows = experiments.grid_tables("4.1", cells).splitlines()
+    assert header.startswith("| IoUs of generated positives | AP | AP50 |")
+    assert [row.split(" | ")[:2] for row in rows] == [
+        ["| left skew", "10.0"],
+        ["| uniform, balanced, OHPM", "30.0"],
+    ]
+
+
 def test_a_cell_that_the_thesis_has_not_is_a_dash(experiments):
     cells = {"focal x ATSS": runs(0.1), "focal x PAA": runs(0.2), "AP x ATSS": runs(0.3)}
     first = experiments.grid_tables("8.4", cells).split("\n\n")[0].splitlines()
