@@ -26,8 +26,6 @@ from tables import fill, markdown
 
 #: Data sets by the ends of the configs' names, with what the docs call them.
 DATA = {"bccd": "blood cells", "tiles": "magnetic tiles"}
-#: Iterations of the trainings with several seeds; files and tables of others are named by theirs.
-BUDGET = 160
 RULES = ("LRP-optimal", "F1-optimal", "0.5")
 JUDGED = ("LRP", "precision", "recall", "F1")
 COLOURS = {"RS Loss": "C0", "aLRP Loss": "C2", "AP Loss": "C4", "MMDetection": "0.55"}
@@ -53,31 +51,34 @@ def gather(folders: list[Path]) -> list[str]:
         if (folder / "result.json").is_file():
             result = load_json(folder / "result.json")
             data = result["config"].rpartition("_")[2]
-            longer = result["iterations"] != BUDGET
-            stem = f"real_{data}" + f"_{result['iterations']}" * longer
-            files[stem][result["config"]].append(result)
+            files[f"real_{data}_{result['iterations']}"][result["config"]].append(result)
     for stem, found in files.items():
         write_json(RESULTS / f"{stem}.json", dict(found))
     return list(files)
 
 
 def blocks() -> dict[Path, dict[str, str]]:
-    """The tables of the document, by name, of the results that there are."""
-    tables = {}
+    """The tables of the documents, by name, of the results that there are.
+
+    Those of classes, learning curves and thresholds are of the longest trainings on each data set.
+    """
+    tables, short = {}, {}
     for data in DATA:
-        for file in sorted(RESULTS.glob(f"real_{data}*.json")):
-            rows = load_json(file)
-            if file.stem.endswith("thresholds"):
-                tables[file.stem] = thresholds_table(rows)
-                continue
-            tables[file.stem] = detectors_table(rows)
-            tables[f"{file.stem}_classes"] = classes_table(rows)
-            tables[f"{file.stem}_curve"] = curve_table(rows)
-    documents = {ROOT / "docs" / "experiments.md": tables}
-    if (RESULTS / "real_bccd.json").is_file():
-        rows = load_json(RESULTS / "real_bccd.json")
-        documents[ROOT / "README.md"] = {"real": short_table(rows)}
-    return documents
+        by_budget = {_budget(file): file.stem for file in RESULTS.glob(f"real_{data}_*[0-9].json")}
+        for stem in by_budget.values():
+            tables[stem] = detectors_table(load_json(RESULTS / f"{stem}.json"))
+        if not by_budget:
+            continue
+        longest = by_budget[max(by_budget)]
+        rows = load_json(RESULTS / f"{longest}.json")
+        tables[f"{longest}_classes"] = classes_table(rows)
+        tables[f"{longest}_curve"] = curve_table(rows)
+        thresholds = RESULTS / f"{longest}_thresholds.json"
+        if thresholds.is_file():
+            tables[thresholds.stem] = thresholds_table(load_json(thresholds))
+        if data == "bccd":
+            short["real"] = short_table(rows)
+    return {ROOT / "docs" / "experiments.md": tables, ROOT / "README.md": short}
 
 
 def short_table(rows: dict[str, list[dict]]) -> str:
@@ -176,6 +177,10 @@ def _each(rows: dict[str, list[dict]]) -> list[tuple[str, list[dict], str]]:
     """Configs with their runs, for boxes and masks apart; a detector's ranked one first."""
     ordered = sorted(rows, key=_order)
     return [(n, rows[n], kind) for n in ordered for kind in IOU_TYPES if kind in rows[n][0]["test"]]
+
+
+def _budget(file: Path) -> int:
+    return int(file.stem.rpartition("_")[2])
 
 
 def _order(name: str) -> tuple[int, int]:

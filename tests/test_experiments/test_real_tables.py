@@ -35,23 +35,27 @@ def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
     longer.mkdir()
     (longer / "result.json").write_text(json.dumps(run("atss_lite0_fpn_bccd", 0, 0.6, 600)))
     stems = real_tables.gather([*tmp_path.iterdir(), tmp_path / "nothing"])
-    assert sorted(stems) == ["real_bccd", "real_bccd_600"]
+    assert sorted(stems) == ["real_bccd_160", "real_bccd_600"]
     tables, short = real_tables.blocks().values()
-    names = {f"real_bccd{budget}" for budget in ("", "_600")}
-    assert set(tables) == {f"{n}{part}" for n in names for part in ("", "_classes", "_curve")}
+    # The longest trainings are those of the other tables, and of the README.
+    longest = {f"real_bccd_600{part}" for part in ("", "_classes", "_curve")}
+    assert set(tables) == {"real_bccd_160", *longest}
     assert tables["real_bccd_600"].splitlines()[2:] == [
         "| ATSS | MMDetection | boxes" + " | 60.0" * len(FIGURES) + " | 0.60 |"
     ]
-    first, second = tables["real_bccd"].splitlines()[2:]
+    first, second = tables["real_bccd_160"].splitlines()[2:]
     assert first.startswith("| ATSS | RS Loss | boxes | 35.0 ± 7.1 |")
     assert second.startswith("| ATSS | MMDetection | boxes | 45.0 ± 7.1 |")
-    assert "| AP, a | oLRP, a | AP, b | oLRP, b |" in tables["real_bccd_classes"]
+    assert short["real"].splitlines()[2:] == ["| ATSS | MMDetection" + " | 60.0" * 3 + " | 60.0 |"]
+    (tmp_path / "real_bccd_600.json").unlink()
+    tables, short = real_tables.blocks().values()
+    assert "| AP, a | oLRP, a | AP, b | oLRP, b |" in tables["real_bccd_160_classes"]
     assert (
-        tables["real_bccd_classes"]
+        tables["real_bccd_160_classes"]
         .splitlines()[3]
         .endswith("| 45.0 ± 7.1 | 55.0 ± 7.1 | 50.0 ± 0.0 | - |")
     )
-    assert "| AP at 5 | AP at 10 |" in tables["real_bccd_curve"]
+    assert "| AP at 5 | AP at 10 |" in tables["real_bccd_160_curve"]
     assert short["real"].splitlines()[2].startswith("| ATSS | RS Loss | 35.0 ± 7.1 |")
     rules = {rule: dict.fromkeys(real_tables.JUDGED, 0.25) for rule in real_tables.RULES}
     table = real_tables.thresholds_table({"alrp-atss_lite0_fpn_bccd": [rules]})
