@@ -156,7 +156,6 @@ def draw_curves(rows: dict[str, list[dict]]) -> Figure:
         axes.set_xlabel("iteration")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("AP in validation, percent")
-    figure.axes[0].set_ylim(bottom=0)
     figure.legend(
         lines.values(), lines, loc="outside lower center", ncols=len(COLOURS), frameon=False
     )
