@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from runs import spread
 
+from mmdet_rank.cli.errors import UserError, refused_input, run_tool
 from mmdet_rank.evaluation.coco import evaluate_coco
 from mmdet_rank.evaluation.lrp import MatchedDetections, lrp_curve
 from mmdet_rank.evaluation.report import format_table
@@ -33,22 +34,37 @@ FIGURES = ("LRP", "precision", "recall", "F1")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Judge all runs, write the figures and print their means."""
+    """Judge all runs, write the figures and print their means; return the exit code."""
+    return run_tool(lambda: judge_runs(argv))
+
+
+def judge_runs(argv: list[str] | None = None) -> None:
+    """Judge, write and print.
+
+    Raises:
+        UserError: A run has not ended, or a file is missing.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     parser.add_argument("--data-root", type=Path, required=True, help="folder of annotations/")
     parser.add_argument("--out", type=Path, help="JSON file for the figures of every run")
     parser.add_argument("--iou-type", default="bbox", choices=["bbox", "segm"])
     args = parser.parse_args(argv)
+    for run in args.runs:
+        if not (run / "result.json").is_file():
+            raise UserError(
+                f"Expected runs of real_data.py that have ended, but {run} has no result.json; "
+                "run it to its end, or leave it out"
+            )
     rows: dict[str, list[dict]] = defaultdict(list)
-    for run in sorted(args.runs):
-        rows[load_json(run / "result.json")["config"]].append(
-            judge(run, args.data_root, args.iou_type)
-        )
+    with refused_input():
+        for run in sorted(args.runs):
+            rows[load_json(run / "result.json")["config"]].append(
+                judge(run, args.data_root, args.iou_type)
+            )
     if args.out:
         write_json(args.out, rows)
     print(table(rows))
-    return 0
 
 
 def judge(run: Path, data_root: Path, iou_type: str) -> dict[str, dict[str, float]]:

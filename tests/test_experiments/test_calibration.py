@@ -67,3 +67,10 @@ def test_runs_are_judged_on_the_other_set(tmp_path, capsys):
     assert figures["0.5"]["recall"] == 1
     assert figures["0.5"]["precision"] == pytest.approx(2 / 3)
     assert "F1-optimal" in capsys.readouterr().out
+
+
+def test_a_run_that_has_not_ended_is_named(tmp_path, capsys):
+    (tmp_path / "atss_seed0").mkdir()
+    assert calibration.main([str(tmp_path / "atss_seed0"), "--data-root", str(tmp_path)]) == 1
+    message = capsys.readouterr().err
+    assert "atss_seed0 has no result.json; run it to its end, or leave it out" in message
