@@ -99,14 +99,18 @@ def check_support() -> str:
     """Import what the stack stands on."""
     for module, distribution in SUPPORT.items():
         try:
-            importlib.import_module(module)
-        except ImportError as error:
+            # Its compiled part is not loaded by the package.
+            importlib.import_module("pycocotools.mask" if module == "pycocotools" else module)
+        # Compiled for another NumPy, modules raise ValueError, AttributeError and others.
+        except Exception as error:
             # Both builds of OpenCV own the same files, so that one alone must be left.
             command = (
                 "pip uninstall --yes opencv-python opencv-python-headless, then: "
                 "pip install --no-deps opencv-python-headless"
                 if module == "cv2"
                 else f"pip install {distribution}"
+                if isinstance(error, ImportError)
+                else f"pip install --force-reinstall --no-deps --no-cache-dir {distribution}"
             )
             raise CheckError(f"{module} does not import ({error}); do: {command}") from error
     return f"{', '.join(SUPPORT)} import"
@@ -118,6 +122,11 @@ def check_registration() -> str:
         importlib.import_module("mmdet_rank.register")
     except ImportError as error:
         raise CheckError(str(error)) from error
+    except Exception as error:
+        raise CheckError(
+            f"mmdet_rank.register does not import ({type(error).__name__}: {error}); install the "
+            "packages that the error names again, with pip install --force-reinstall"
+        ) from error
     from mmdet_rank import mmcv_ops
 
     if mmcv_ops.is_stand_in():

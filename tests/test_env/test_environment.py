@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import re
 import subprocess
@@ -124,6 +125,29 @@ def test_check_env_reports_checks_that_fail(capsys, monkeypatch):
     errors = capsys.readouterr().err
     assert "PROBLEM: NMS or RoIAlign does not run on cpu: Couldn't load custom C++ ops" in errors
     assert "pip install --force-reinstall torch torchvision" in errors
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("pycocotools.mask", "pip install --force-reinstall --no-deps --no-cache-dir pycocotools"),
+        ("mmdet_rank.register", "with pip install --force-reinstall"),
+    ],
+)
+def test_check_env_reports_modules_compiled_for_another_numpy(capsys, monkeypatch, module, command):
+    whole = importlib.import_module
+
+    def mismatched(name, package=None):
+        if name == module:
+            raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+        return whole(name, package)
+
+    monkeypatch.setattr("importlib.import_module", mismatched)
+    assert check_env.main() == 1
+    errors = capsys.readouterr().err
+    assert f"PROBLEM: {module.removesuffix('.mask')} does not import (" in errors
+    assert "numpy.dtype size changed" in errors
+    assert command in errors
 
 
 def test_wrong_stack_is_reported_without_traceback(tmp_path):
