@@ -209,8 +209,17 @@ def _references(
                 f"{sorted(map(str, entry))}; write the detections as COCO results."
             )
     values = fields.ids([entry[key] for entry in entries], key, where)
-    if translate.get(key):
-        values = [translate[key].get(value, value) for value in values]
+    meaning = translate.get(key)
+    name = {"image_id": "file_name", "category_id": "name"}[key]
+    if meaning:
+        for index, value in enumerate(values):
+            # By its number it would be another one's.
+            if value not in meaning:
+                raise ValueError(
+                    f"Expected as {key} one of the ground truth's in {where(index)}, but got "
+                    f"{value!r}, whose {name} none of them has; {advice}."
+                )
+        values = [meaning[value] for value in values]
     ids: Container = {entry["id"] for entry in known}
     for index, value in enumerate(values):
         if value not in ids:

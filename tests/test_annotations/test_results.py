@@ -30,7 +30,15 @@ def test_the_form_of_a_data_set_goes_by_names():
         entry["category_id"] = {2: 1, 7: 0}[entry["category_id"]]
     assert check_results(other, truth).detections == expected
     other["categories"][0]["name"] = "wolf"
-    with pytest.raises(ValueError, match="Expected as category_id one of the ground truth's"):
+    # 0 is no category of the ground truth.
+    with pytest.raises(
+        ValueError, match="but got 0, whose name none of them has; map the detector"
+    ):
+        check_results(other, truth)
+    other["categories"][0]["name"] = "dog"
+    # 1 is an image of the ground truth, and another one.
+    other["images"][1]["file_name"] = "c.jpg"
+    with pytest.raises(ValueError, match="but got 1, whose file_name none of them has; check that"):
         check_results(other, truth)
 
 
