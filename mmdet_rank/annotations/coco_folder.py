@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from mmdet_rank.files import load_json
 
 from .coco import check_coco
-from .fields import refuse_other_than_objects
-from .pictures import SPLITS, list_files, open_picture
+from .fields import is_number, refuse_other_than_objects
+from .pictures import SPLITS, common_root, fits_its_picture, list_files, open_picture
 from .records import DataSet, Picture, add_object
 
 __all__ = ["find_coco", "read_coco_folder"]
@@ -19,6 +19,7 @@ __all__ = ["find_coco", "read_coco_folder"]
 FORM = "COCO"
 _JSON = frozenset({".json"})
 _LISTS = ("images", "annotations", "categories")
+_ANY_SIZE = 1_000_000
 
 
 def find_coco(root: Path) -> list[Path]:
@@ -76,16 +77,13 @@ def read_coco_folder(root: Path) -> DataSet:
             f"{[str(file) for file in files]}; name one of them train.json, or give one file."
         )
     # Pictures beside annotations/ are above an annotation file that is given by itself.
-    root = folder
-    for picture in (picture for pictures in splits.values() for picture in pictures):
-        while not picture.file.is_relative_to(root):
-            root = root.parent
-    return DataSet(FORM, root, categories, splits, left_out, notes)
+    pictures = (picture.file for pictures in splits.values() for picture in pictures)
+    return DataSet(FORM, common_root(folder, pictures), categories, splits, left_out, notes)
 
 
 def _is_coco(file: Path) -> bool:
     try:
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
+        data = load_json(file)
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and all(isinstance(data.get(key), list) for key in _LISTS)
@@ -120,20 +118,21 @@ def _read_file(
         places.append(root)  # Converted data names the folder that its pictures stayed in.
     found_there: list[tuple[dict, Picture]] = []
     missing = []
-    for image in data["images"]:
-        name = str(image.get("file_name", "")).replace("\\", "/")
-        path = _find(name, places)
+    names = [str(image.get("file_name", "")).replace("\\", "/") for image in data["images"]]
+    alike = Counter(PurePosixPath(name).name for name in set(names))
+    for image, name in zip(data["images"], names, strict=True):
+        path = _find(name, places, alike)
         if path is None:
             missing.append(name)
-            continue
-        picture = open_picture(path, left_out)
-        if picture is None:
+        picture = None if path is None else open_picture(path, left_out)
+        size = image.get("width"), image.get("height")
+        if picture is None or not fits_its_picture(picture, size, left_out):
+            # Of a picture that is not used the size does not matter, and may be missing.
+            image |= {key: image.get(key) or _ANY_SIZE for key in ("width", "height")}
             continue
         found_there.append((image, picture))
-        size = {"width": picture.width, "height": picture.height}
-        if any(key in image and image[key] != value for key, value in size.items()):
-            left_out["pictures of another size than their annotation states (theirs counts)"] += 1
-        image |= size
+        image |= {"width": picture.width, "height": picture.height}
+    _fill_areas(data["annotations"])
     if missing and not found_there:
         raise ValueError(
             f"Expected the pictures of {file} beside it, but none of {len(missing)} is there, such "
@@ -144,7 +143,7 @@ def _read_file(
     left_out.update({f"objects: {reason}": n for reason, n in found.left_out.items()})
     # The check may have mended the ids.
     pictures = {image["id"]: picture for image, picture in found_there}
-    names = {category["id"]: category["name"] for category in found.dataset["categories"]}
+    classes = {category["id"]: category["name"] for category in found.dataset["categories"]}
     for annotation in found.dataset["annotations"]:
         picture = pictures.get(annotation["image_id"])
         if picture is None:
@@ -154,13 +153,24 @@ def _read_file(
         more = {key: annotation[key] for key in ("segmentation", "area") if annotation.get(key)}
         add_object(
             picture,
-            names[annotation["category_id"]],
+            classes[annotation["category_id"]],
             (x, y, x + width, y + height),
             left_out,
             ignored=annotation["iscrowd"] == 1,
             **more,
         )
-    return {name: number for number, name in names.items()}, list(pictures.values())
+    return {name: number for number, name in classes.items()}, list(pictures.values())
+
+
+def _fill_areas(annotations: list) -> None:
+    """Give objects the area of their box where the file has none, or one that cannot be."""
+    for annotation in annotations:
+        box = annotation.get("bbox") if isinstance(annotation, dict) else None
+        if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+            continue
+        area = annotation.get("area")
+        if area is None or (is_number(area) and not 0 < area < math.inf):
+            annotation["area"] = box[2] * box[3]
 
 
 def _places(file: Path, folder: Path) -> list[Path]:
@@ -179,12 +189,21 @@ def _places(file: Path, folder: Path) -> list[Path]:
     return places
 
 
-def _find(name: str, places: list[Path]) -> Path | None:
-    if not name:
-        return None
-    # Tools that run on another machine write its whole path.
-    for wanted in (name, PurePosixPath(name).name):
+def _find(name: str, places: list[Path], alike: Counter[str]) -> Path | None:
+    """The file that a name means, the whole of it or, of another machine's path, its end.
+
+    Args:
+        name: Of a picture, perhaps with folders.
+        places: Folders that it may be relative to.
+        alike: How many pictures have the same name without folders.
+    """
+    parts = PurePosixPath(name).parts
+    for start in range(len(parts)):
+        end = PurePosixPath(*parts[start:])
+        # Without its folders it may be another picture.
+        if start and len(end.parts) == 1 and alike[end.name] > 1:
+            break
         for place in places:
-            if (place / wanted).is_file():
-                return Path(os.path.abspath(place / wanted))
+            if (place / end).is_file():
+                return Path(os.path.abspath(place / end))
     return None

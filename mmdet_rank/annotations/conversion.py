@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from .coco_folder import find_coco, read_coco_folder
 from .labelme import find_labelme, read_labelme
 from .masks import find_masks, read_masks
 from .pictures import CONVERSION
-from .reading import write_coco
-from .records import DataSet
+from .reading import make_coco
+from .records import DataSet, Picture
 from .split import split_pictures
 from .unrecognised import describe_unrecognised
 from .voc import find_voc, read_voc
@@ -32,6 +33,8 @@ FORMS: dict[str, tuple[Callable, Callable]] = {
     "masks": (find_masks, read_masks),
 }
 SPLITS = ("train", "val", "test")
+#: How the files of a conversion begin.
+_OURS = re.compile(r'\{\s*"info":\s*\{\s*"description":\s*"(train|val|test), from [^"]*",\s*"root"')
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Conversion:
             lines.append(
                 f"{ignored} objects are marked to be ignored: neither trained nor counted."
             )
-        left = [f"{number} {reason}" for reason, number in self.data.left_out.items() if number]
+        left = [f"{number} {reason}" for reason, number in self.data.left_out.items()]
         if left:
             lines.append(f"Left out or changed: {'; '.join(left)}.")
         return "\n".join([*lines, *self.data.notes])
@@ -101,6 +104,10 @@ def read_data(root: str | Path) -> DataSet:
     if not found:
         raise ValueError(describe_unrecognised(root))
     data: DataSet = FORMS[found[0]][1](root)
+    _refuse_unwritable_names(data)
+    _join_doubles(data)
+    _part_splits(data)
+    data.left_out = +data.left_out
     alike = defaultdict(list)
     for name in data.classes:
         alike[name.casefold()].append(name)
@@ -116,7 +123,7 @@ def read_data(root: str | Path) -> DataSet:
             f"without the {found[0]} files."
         )
     if not any(sum(data.count(split).values()) for split in data.splits):
-        reasons = "; ".join(f"{n} {reason}" for reason, n in data.left_out.items() if n)
+        reasons = "; ".join(f"{n} {reason}" for reason, n in data.left_out.items())
         raise ValueError(
             f"Expected objects in the annotations of {root}, but none can be used: "
             f"{reasons or 'there is not one'}."
@@ -167,7 +174,8 @@ def convert_data(
         train, data.splits["test"] = split_pictures(train, test_share, seed)
         drawn.append("test")
     if "val" not in data.splits:
-        train, data.splits["val"] = split_pictures(train, val_share / (1 - test_share), seed)
+        left = 1 - test_share if "test" in drawn else 1
+        train, data.splits["val"] = split_pictures(train, val_share / left, seed)
         drawn.append("val")
     data.splits["train"] = train
     # By name, so that every form of the same data gives the same files.
@@ -178,11 +186,14 @@ def convert_data(
     }
     _note_missing(data)
     given = Path(os.path.abspath(root))
-    conversion = Conversion(given, data, {}, tuple(drawn), seed)
-    for split in data.splits:
-        path = Path(out) / "annotations" / f"{split}.json"
-        _write(path, data, split)
-        conversion.files[split] = path
+    places = {split: Path(out) / "annotations" / f"{split}.json" for split in SPLITS}
+    contents = {places[split]: _content(places[split], data, split) for split in data.splits}
+    _refuse_other_files(given, data, list(places.values()))
+    # That of an earlier conversion would be taken for a split of this one.
+    for split in set(SPLITS) - set(data.splits):
+        places.pop(split).unlink(missing_ok=True)
+    for path, content in contents.items():
+        write_json(path, content, indent=None)
     write_json(
         Path(out) / CONVERSION,
         {
@@ -193,10 +204,80 @@ def convert_data(
             "seed": seed,
             "pictures": {split: len(pictures) for split, pictures in data.splits.items()},
             "objects": {split: data.count(split) for split in data.splits},
-            "left_out": {reason: n for reason, n in data.left_out.items() if n},
+            "left_out": dict(data.left_out),
         },
     )
-    return conversion
+    return Conversion(given, data, {s: places[s] for s in data.splits}, tuple(drawn), seed)
+
+
+def _refuse_unwritable_names(data: DataSet) -> None:
+    """Refuse file names that are not UTF-8 (archives of Windows), which JSON cannot hold."""
+    for picture in (picture for pictures in data.splits.values() for picture in pictures):
+        try:
+            str(picture.file).encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"Expected names of files in UTF-8, but got {str(picture.file)!a}; rename it "
+                "and those like it (convmv does, for whole folders)."
+            ) from None
+
+
+def _join_doubles(data: DataSet) -> None:
+    """Put together the objects of pictures that are annotated twice within a split."""
+    for split, pictures in data.splits.items():
+        first: dict[Path, Picture] = {}
+        for picture in pictures:
+            known = first.setdefault(picture.file, picture)
+            if known is not picture:
+                there = {(labelled.category, labelled.box) for labelled in known.objects}
+                known.objects += [o for o in picture.objects if (o.category, o.box) not in there]
+                data.left_out["pictures annotated twice, whose objects were put together"] += 1
+        data.splits[split] = list(first.values())
+
+
+def _part_splits(data: DataSet) -> None:
+    """Take pictures that are measured on out of training, and splits without pictures away."""
+    train = {picture.file for picture in data.splits.get("train", [])}
+    for split in ("val", "test"):
+        files = {picture.file for picture in data.splits.get(split, [])}
+        if not files:
+            if data.splits.pop(split, None) is not None:
+                data.notes.append(
+                    f"{split} has no picture that can be used, and counts as missing."
+                )
+        elif train <= files:
+            del data.splits[split]
+            data.notes.append(f"{split} has all pictures of train, and counts as missing.")
+        elif train & files:
+            data.notes.append(
+                f"{len(train & files)} pictures of train are in {split} too: they are not trained "
+                "on."
+            )
+            data.splits["train"] = [p for p in data.splits["train"] if p.file not in files]
+            train -= files
+    files = {picture.file for picture in data.splits.get("val", [])}
+    both = sum(picture.file in files for picture in data.splits.get("test", []))
+    if both:
+        data.notes.append(
+            f"{both} pictures of test are in val too, by which checkpoints are chosen."
+        )
+
+
+def _refuse_other_files(given: Path, data: DataSet, places: list[Path]) -> None:
+    """Refuse to write over annotations that were read, or that no conversion wrote."""
+    read = find_coco(given) if data.form == "COCO" else []
+    for path in (path for path in places if path.is_file()):
+        if any(path.samefile(file) for file in read):
+            raise ValueError(
+                f"Expected a folder to write to apart from the data, but {path} is an annotation "
+                f"file of it; give another folder, such as {path.parent.parent / 'converted'}."
+            )
+        with path.open(encoding="utf-8", errors="replace") as file:
+            if not _OURS.match(file.read(1000)):
+                raise ValueError(
+                    f"Expected a folder to write to without annotations of others, but {path} is "
+                    "there, and no conversion wrote it; give another folder."
+                )
 
 
 def _note_missing(data: DataSet) -> None:
@@ -209,7 +290,7 @@ def _note_missing(data: DataSet) -> None:
             )
 
 
-def _write(path: Path, data: DataSet, split: str) -> None:
+def _content(path: Path, data: DataSet, split: str) -> dict:
     images, annotations = [], []
     for number, picture in enumerate(data.splits[split], start=1):
         name = picture.file.relative_to(data.root).as_posix()
@@ -230,4 +311,4 @@ def _write(path: Path, data: DataSet, split: str) -> None:
             annotations.append(annotation)
     categories = [{"id": data.categories[name], "name": name} for name in data.classes]
     info = {"description": f"{split}, from {data.form}", "root": str(data.root)}
-    write_coco(path, images, annotations, categories, info=info)
+    return make_coco(path, images, annotations, categories, info=info)

@@ -11,11 +11,9 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["ImageFiles", "check_image_files"]
+from .pictures import is_turned, of_any_size
 
-# Orientations of EXIF that turn a picture by a quarter.
-_TURNED = (5, 6, 7, 8)
-_ORIENTATION = 0x0112
+__all__ = ["ImageFiles", "check_image_files"]
 
 
 @dataclass
@@ -71,13 +69,11 @@ def check_image_files(
     end = time.monotonic() + seconds
     for index, path in there:
         try:
-            with Image.open(path) as picture:
+            with of_any_size(), Image.open(path) as picture:
                 size = picture.size
-                # Pillow looks for what a PNG does not begin with behind its pixels.
-                known = picture.format != "PNG" or "exif" in picture.info
-                turned = known and picture.getexif().get(_ORIENTATION) in _TURNED
+                turned = is_turned(picture)
         # Pillow raises SyntaxError, ValueError and others for headers that are broken.
-        except (UnidentifiedImageError, Image.DecompressionBombError, Exception) as error:
+        except (UnidentifiedImageError, Exception) as error:
             found.unreadable.append((index, path, f"{type(error).__name__}: {error}"))
             continue
         found.num_checked += 1

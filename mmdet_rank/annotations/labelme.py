@@ -18,7 +18,7 @@ from pycocotools import mask as mask_utils
 from mmdet_rank.files import load_json
 
 from .fields import is_number
-from .pictures import PictureIndex, list_files, open_picture, split_of
+from .pictures import PictureIndex, fits_its_picture, list_files, open_picture, split_of
 from .records import DataSet, Picture, add_object
 from .segmentations import polygon_area
 
@@ -55,7 +55,7 @@ class _Object:
 def find_labelme(root: Path) -> list[Path]:
     """List the JSON files of a folder where one of them is LabelMe's, else none."""
     files = list_files(root, _JSON) if root.is_dir() else []
-    return files if any(_shapes_of(file) is not None for file in files) else []
+    return files if any(_content(file) is not None for file in files) else []
 
 
 def read_labelme(root: Path) -> DataSet:
@@ -77,7 +77,8 @@ def read_labelme(root: Path) -> DataSet:
     for file in find_labelme(root):
         picture = _read_file(file, index, left_out)
         if picture is not None:
-            splits.setdefault(split_of(file, root) or "train", []).append(picture)
+            split = split_of(file, root) or split_of(picture.file, root) or "train"
+            splits.setdefault(split, []).append(picture)
     pictures = [picture for members in splits.values() for picture in members]
     index.count_unused(root, pictures, "JSON", left_out)
     names = {labelled.category for picture in pictures for labelled in picture.objects}
@@ -85,31 +86,32 @@ def read_labelme(root: Path) -> DataSet:
     return DataSet(FORM, root, categories, splits, left_out)
 
 
-def _shapes_of(file: Path) -> tuple[list, str] | None:
-    """The shapes of an annotation file and the name of its picture; None for another file."""
+def _content(file: Path) -> dict | None:
+    """What an annotation file holds; None for another file."""
     try:
         data = load_json(file)
     except ValueError:
         return None
-    shapes = data.get("shapes") if isinstance(data, dict) else None
-    return (shapes, str(data.get("imagePath") or "")) if isinstance(shapes, list) else None
+    return data if isinstance(data, dict) and isinstance(data.get("shapes"), list) else None
 
 
 def _read_file(file: Path, index: PictureIndex, left_out: Counter[str]) -> Picture | None:
-    read = _shapes_of(file)
-    if read is None:
+    data = _content(file)
+    if data is None:
         left_out["JSON files without shapes"] += 1
         return None
-    shapes, stated = read
-    path = index.find(file, stated)
+    path = index.find(file, str(data.get("imagePath") or ""))
     if path is None:
         left_out["annotation files without a picture"] += 1
         return None
     picture = open_picture(path, left_out)
     if picture is None:
         return None
+    size = data.get("imageWidth"), data.get("imageHeight")
+    if not fits_its_picture(picture, size, left_out):
+        return None
     objects: dict[Any, _Object] = {}
-    for number, shape in enumerate(shapes):
+    for number, shape in enumerate(data["shapes"]):
         reason = _take(shape, number, picture, objects)
         if reason is not None:
             left_out[reason] += 1

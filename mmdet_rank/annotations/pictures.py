@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 from PIL import Image
 
 from .records import Picture
@@ -15,7 +19,11 @@ __all__ = [
     "SPLITS",
     "SUFFIXES",
     "PictureIndex",
+    "common_root",
+    "fits_its_picture",
+    "is_turned",
     "list_files",
+    "of_any_size",
     "open_picture",
     "split_of",
 ]
@@ -35,25 +43,41 @@ SPLITS = {
 CONVERSION = Path("annotations", "conversion.json")
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
+_PHOTOGRAPHS = (".jpg", ".jpeg")
 
 
 def list_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
     """List the files with one of the suffixes in a folder and below, sorted.
 
-    Hidden ones are not among them, nor those in the folder of a conversion or a training, which
-    people have within their data.
+    Linked folders are entered. Hidden files are not in the list, nor those in the folder of a
+    conversion or a training, which people have within their data.
     """
     found = []
     ours = set()
-    for path in folder.rglob("*"):
+    for path in _walk(folder):
         inside = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in inside):
-            continue
         if inside[-2:] == CONVERSION.parts and len(inside) > len(CONVERSION.parts):
             ours.add(path.parents[1])
         if path.suffix.lower() in suffixes and path.is_file():
             found.append(path)
     return sorted(path for path in found if ours.isdisjoint(path.parents))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder but hidden ones; each folder once, by its own name before a link's."""
+    seen: set[str] = set()
+    waiting = [folder]
+    while waiting:
+        for place, folders, names in os.walk(waiting.pop(0)):
+            real = os.path.realpath(place)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            inner = [Path(place, name) for name in folders]
+            waiting += [path for path in inner if path.is_symlink()]
+            yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def split_of(path: Path, root: Path) -> str | None:
@@ -65,10 +89,16 @@ def split_of(path: Path, root: Path) -> str | None:
 
 
 class PictureIndex:
-    """Image files of a folder by their names, for annotation files that each have one picture."""
+    """Image files of a folder by their names, for annotation files that each have one picture.
+
+    Attributes:
+        files: All image files.
+        undecided: How many annotations have several pictures among which nothing decides.
+    """
 
     def __init__(self, root: Path) -> None:
         self.files = list_files(root)
+        self.undecided = 0
         self._by_name: dict[str, list[Path]] = {}
         for path in self.files:
             self._by_name.setdefault(path.name.lower(), []).append(path)
@@ -78,21 +108,25 @@ class PictureIndex:
         """The picture of an annotation file.
 
         Renamed pictures keep the old name inside of their annotation: the file's own name goes
-        first. Of pictures with one name it is the one that shares most of its folders with the
-        annotation.
+        first. Of several it is the one of the stated name (beside ``a.jpg`` there may be a mask
+        ``a.png``), of these a photograph, of these the one in most of the annotation's folders.
 
         Args:
             annotation: The file.
             stated: Name or path that it gives its picture, perhaps of another machine.
         """
-        name = stated.replace("\\", "/").rpartition("/")[2]
-        found = self._by_name.get(annotation.stem.lower()) or self._by_name.get(name.lower()) or []
-        parts = annotation.parts
+        name = stated.replace("\\", "/").rpartition("/")[2].lower()
+        found = self._by_name.get(annotation.stem.lower()) or self._by_name.get(name) or []
+        folders = set(annotation.parts[:-1])
 
-        def shared(path: Path) -> int:
-            return sum(a == b for a, b in zip(path.parts, parts, strict=False))
+        def likeness(path: Path) -> tuple[bool, bool, int]:
+            shared = sum(part in folders for part in path.parts[:-1])
+            return path.name.lower() == name, path.suffix.lower() in _PHOTOGRAPHS, shared
 
-        return max(found, key=shared, default=None)
+        best = max(found, key=likeness, default=None)
+        if best is not None:
+            self.undecided += sum(likeness(path) == likeness(best) for path in found) > 1
+        return best
 
     def count_unused(
         self, root: Path, pictures: Collection[Picture], kind: str, left_out: Counter[str]
@@ -115,6 +149,9 @@ class PictureIndex:
             )
         used = {picture.file for picture in pictures}
         left_out["pictures without an annotation file"] += sum(f not in used for f in self.files)
+        left_out["annotation files with several pictures of their name (the first counts)"] += (
+            self.undecided
+        )
 
 
 def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
@@ -128,11 +165,81 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
         A picture without objects; None for a file that cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with of_any_size(), Image.open(path) as image:
             width, height = image.size
-            if image.getexif().get(_ORIENTATION) in _TURNED:
-                width, height = height, width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            turned, kind = is_turned(image), image.format
+        if turned and kind in ("JPEG", "MPO", "PNG"):
+            width, height = height, width
+        elif turned:
+            # OpenCV, by which pictures are loaded, turns those of some formats, and Pillow others.
+            pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+            if pixels is None:
+                raise ValueError
+            height, width = pixels.shape[:2]
+    except (OSError, SyntaxError, ValueError, cv2.error):
         left_out["pictures that cannot be read"] += 1
         return None
     return Picture(path, width, height)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Tell whether the metadata of an image that Pillow has opened turns it by a quarter."""
+    # Pillow looks for what a PNG does not begin with behind its pixels.
+    known = image.format != "PNG" or "exif" in image.info
+    return known and image.getexif().get(_ORIENTATION) in _TURNED
+
+
+def fits_its_picture(
+    picture: Picture, stated: tuple[float | None, float | None], left_out: Counter[str]
+) -> bool:
+    """Tell whether an annotation that states a size can be used with its picture.
+
+    It cannot where the metadata turns the picture and the annotation states the size before that:
+    nothing says which way round the boxes are.
+
+    Args:
+        picture: As it was opened.
+        stated: Width and height, None where the annotation does not state them.
+        left_out: Counts other sizes.
+    """
+    size = (picture.width, picture.height)
+    if None in stated or stated == size:
+        return True
+    if stated == size[::-1]:
+        with of_any_size(), Image.open(picture.file) as image:
+            if is_turned(image):
+                left_out[
+                    "pictures that their metadata turns, and whose annotation states the size "
+                    "before that (save them turned, without the metadata)"
+                ] += 1
+                return False
+    left_out["pictures of another size than their annotation states (theirs counts)"] += 1
+    return True
+
+
+def common_root(folder: Path, files: Iterable[Path]) -> Path:
+    """The folder given where all files lie in it, else the nearest above it that has them all.
+
+    Raises:
+        ValueError: If there is none, as with two drives of Windows.
+    """
+    for file in files:
+        while not file.is_relative_to(folder):
+            if folder == folder.parent:
+                raise ValueError(
+                    f"Expected all pictures on the drive of the annotations, but {file} is on "
+                    "another; copy them to one drive."
+                )
+            folder = folder.parent
+    return folder
+
+
+@contextmanager
+def of_any_size() -> Iterator[None]:
+    """Let Pillow open pictures of 179 megapixels and more, of which only the head is read."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit

@@ -12,7 +12,7 @@ from .coco import check_categories, check_coco
 from .fields import describe
 from .found import CocoAnnotations
 
-__all__ = ["forget_files", "read_categories", "read_coco", "write_coco"]
+__all__ = ["forget_files", "make_coco", "read_categories", "read_coco", "write_coco"]
 
 _parsed: dict[tuple[Path, int, int], Any] = {}
 _checked: dict[tuple, CocoAnnotations] = {}
@@ -97,6 +97,28 @@ def write_coco(
 
     Args:
         path: the file.
+        images: as for :func:`make_coco`.
+        annotations: likewise.
+        categories: likewise.
+        more: other entries of the file, such as ``info``.
+
+    Raises:
+        ValueError: an entry is wrong; nothing is written.
+    """
+    write_json(path, make_coco(path, images, annotations, categories, **more), indent=None)
+
+
+def make_coco(
+    path: str | Path,
+    images: Sequence[dict],
+    annotations: Sequence[dict],
+    categories: Sequence[dict],
+    **more: Any,
+) -> dict:
+    """Make and check the content of a COCO annotation file.
+
+    Args:
+        path: where it will be, for messages.
         images: with ``id``, ``file_name``, ``width`` and ``height``.
         annotations: with ``image_id``, ``category_id``, ``bbox``, and perhaps ``segmentation``;
             ``id``, ``area`` and ``iscrowd`` are added where they are missing.
@@ -104,7 +126,7 @@ def write_coco(
         more: other entries of the file, such as ``info``.
 
     Raises:
-        ValueError: an entry is wrong; nothing is written.
+        ValueError: an entry is wrong.
     """
     defaults = [
         {"id": number, "iscrowd": 0, "area": entry["bbox"][2] * entry["bbox"][3]}
@@ -117,7 +139,7 @@ def write_coco(
         "categories": list(categories),
     }
     check_coco(data, str(path), use="evaluation")
-    write_json(path, data, indent=None)
+    return data
 
 
 def _stamp(path: Path) -> tuple[Path, int, int] | None:

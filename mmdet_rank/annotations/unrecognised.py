@@ -53,7 +53,9 @@ def _of_folder(folder: Path) -> tuple[str, str]:
     if not files:
         return "it is empty", "give the folder that holds the pictures and their annotations"
     heads = {path.parent for path in files if path.name in CLASS_LISTS or path.suffix in _YAML}
-    inner = sorted(str(head) for head in heads if head != folder and find_yolo(head))
+    inner = sorted(
+        str(head) for head in heads if head != folder and list_files(head) and find_yolo(head)
+    )
     if inner:
         more = f" and {len(inner) - _SHOWN} more" if len(inner) > _SHOWN else ""
         return "there are some below", f"give one of {', '.join(inner[:_SHOWN])}{more}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from .pictures import SPLITS, SUFFIXES, list_files, open_picture, split_of
+from .pictures import SPLITS, SUFFIXES, common_root, list_files, open_picture, split_of
 from .records import DataSet, Picture, add_object
 from .segmentations import polygon_area
 
@@ -18,22 +20,43 @@ FORM = "YOLO"
 _TEXT = frozenset({".txt"})
 CLASS_LISTS = ("classes.txt", "obj.names", "labels.txt")
 _YAML = (".yaml", ".yml")
+#: Of several files with names these are meant.
+_HEADS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 #: No share of a picture is as large, not even that of an object that reaches beyond it.
 _PIXELS = 2.0
 
 
 def find_yolo(root: Path) -> Path | None:
-    """Find what names the classes: a ``.yaml`` with ``names``, or a list such as classes.txt."""
+    """Find what names the classes: a ``.yaml`` with ``names``, or a list such as classes.txt.
+
+    A list is a sign of YOLO only where there are labels too, for tools put it beside other forms.
+    """
     if root.is_file():
         return root if root.suffix in _YAML and _names(root) else None
-    for file in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
-        if _names(file):
-            return file
-    for name in CLASS_LISTS:
-        for file in (root / name, root / "labels" / name):
-            if file.is_file():
-                return file
-    return None
+    heads = _heads(root)
+    if heads:
+        return heads[0]
+    lists = _class_lists(root)
+    alike = all(_names(file) == _names(lists[0]) for file in lists)
+    labels = lists and any(is_label_file(file) for file in list_files(root, _TEXT))
+    return lists[0] if labels and alike else None
+
+
+def _heads(root: Path) -> list[Path]:
+    """Files of a folder with names of classes, the likeliest first."""
+    files = sorted([*root.glob("*.yaml"), *root.glob("*.yml")])
+    named = [root / name for name in _HEADS if root / name in files]
+    return [file for file in dict.fromkeys([*named, *files]) if _names(file)]
+
+
+def _class_lists(root: Path) -> list[Path]:
+    """Lists of classes of one name, in the folder or beside the labels, where LabelImg has them."""
+    for place in ("", "labels/", "labels/*/", "*/labels/"):
+        for name in CLASS_LISTS:
+            files = [file for file in sorted(root.glob(place + name)) if file.is_file()]
+            if files:
+                return files
+    return []
 
 
 def read_yolo(root: Path) -> DataSet:
@@ -57,6 +80,18 @@ def read_yolo(root: Path) -> DataSet:
         )
     folder = root if root.is_dir() else root.parent
     classes = _names(head)
+    others = [file for file in _heads(folder) if _names(file) != classes]
+    if root.is_dir() and head.name not in _HEADS and others:
+        raise ValueError(
+            f"Expected one file with the names of the classes in {root}, but {head.name} and "
+            f"{others[0].name} name different ones; give the file itself."
+        )
+    unread = next((name for name in classes.values() if "\ufffd" in name), None)
+    if unread is not None:
+        raise ValueError(
+            f"Expected names of classes in UTF-8 in {head}, but got {unread!r}; save the file as "
+            "UTF-8."
+        )
     doubled = [name for name, number in Counter(classes.values()).items() if number > 1]
     if doubled:
         places = [place for place, name in classes.items() if name == doubled[0]]
@@ -69,7 +104,7 @@ def read_yolo(root: Path) -> DataSet:
     splits: dict[str, list[Picture]] = {}
     used = set()
     boxes_alone = "kpt_shape" in _content(head)
-    for split, files in _pictures(head, folder, notes).items():
+    for split, files in _pictures(head, folder, left_out, notes).items():
         for file in files:
             labels = _label_file(file)
             if labels is not None:
@@ -77,7 +112,9 @@ def read_yolo(root: Path) -> DataSet:
             picture = open_picture(file, left_out)
             if picture is None:
                 continue
-            if labels is not None:
+            if labels is None:
+                left_out["pictures without a label file, taken as without objects"] += 1
+            else:
                 _read_labels(labels, picture, classes, left_out, boxes_alone)
             splits.setdefault(split, []).append(picture)
     if not used:
@@ -85,11 +122,12 @@ def read_yolo(root: Path) -> DataSet:
             f"Expected labels of YOLO for the pictures of {folder}, but found none; they are "
             "looked for as .../labels/NAME.txt for .../images/NAME.jpg, or beside the picture."
         )
-    others = (file for place in {file.parent for file in used} for file in place.glob("*.txt"))
-    alone = sum(file not in used and is_label_file(file) for file in others)
+    beside = (file for place in {file.parent for file in used} for file in place.glob("*.txt"))
+    alone = sum(file not in used and is_label_file(file) for file in beside)
     left_out.update({"label files without a picture": alone} if alone else {})
     categories = {name: place + 1 for place, name in sorted(classes.items())}
-    return DataSet(FORM, _common(folder, splits), categories, splits, left_out, notes)
+    files = (picture.file for pictures in splits.values() for picture in pictures)
+    return DataSet(FORM, common_root(folder, files), categories, splits, left_out, notes)
 
 
 def is_label_file(file: Path) -> bool:
@@ -118,8 +156,9 @@ def _content(file: Path) -> dict:
 def _names(file: Path) -> dict[int, str]:
     """The names of the classes in a file by their number, none where it is not of YOLO."""
     if file.suffix not in _YAML:
-        text = file.read_text(encoding="utf-8-sig", errors="replace")
-        return dict(enumerate(line.strip() for line in text.splitlines() if line.strip()))
+        lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        # A blank line is the name of a number that no object has.
+        return {place: line.strip() for place, line in enumerate(lines) if line.strip()}
     names = _content(file).get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
@@ -131,29 +170,37 @@ def _names(file: Path) -> dict[int, str]:
         return {}
 
 
-def _pictures(head: Path, folder: Path, notes: list[str]) -> dict[str, list[Path]]:
-    """Image files of each split: as the ``.yaml`` says, else by the names of the folders."""
-    splits: dict[str, list[Path]] = {}
+def _pictures(
+    head: Path, folder: Path, left_out: Counter[str], notes: list[str]
+) -> dict[str, list[Path]]:
+    """Image files of each split: as the ``.yaml`` says, else lists, else the names of folders."""
     content = _content(head)
-    named = []
-    for key, split in SPLITS.items():
-        places = content.get(key) or []
-        for place in [places] if isinstance(places, str) else places:
-            named.append(str(place))
-            found = _resolve(str(place), str(content.get("path") or ""), folder)
-            for path in found:
-                if path not in splits.setdefault(split, []):
-                    splits[split].append(path)
-    if not any(splits.values()):
+    base = str(content.get("path") or "")
+    named = {key: _places(content, key, head) for key in SPLITS if content.get(key)}
+    if not named:
+        # Darknet's, and CVAT's.
+        lists = {key: folder / f"{key}.txt" for key in SPLITS}
+        named = {
+            key: [file.name]
+            for key, file in lists.items()
+            if file.is_file() and not is_label_file(file)
+        }
+    found: dict[str, dict[Path, None]] = {}
+    for key, places in named.items():
+        for place in places:
+            files = _resolve(place, base, folder, left_out)
+            found.setdefault(SPLITS[key], {}).update(dict.fromkeys(files))
+    if not any(found.values()):
         if named:
+            listed = ", ".join(place for places in named.values() for place in places)
             notes.append(
-                f"{head.name} says that pictures are in {', '.join(named)}, where there are none: "
-                "all pictures beside it are taken, splits by the names of their folders."
+                f"{head.name} says that pictures are in {listed}, where there are none: all "
+                "pictures beside it are taken, splits by the names of their folders."
             )
-        splits = {}
+        found = {}
         for path in list_files(folder, SUFFIXES):
-            splits.setdefault(split_of(path, folder) or "train", []).append(path)
-    splits = {split: sorted(files) for split, files in splits.items() if files}
+            found.setdefault(split_of(path, folder) or "train", {})[path] = None
+    splits = {split: sorted(files) for split, files in found.items() if files}
     if not splits:
         raise ValueError(
             f"Expected pictures where {head} says, but found none; set path, train and val in it, "
@@ -166,30 +213,50 @@ def _pictures(head: Path, folder: Path, notes: list[str]) -> dict[str, list[Path
     return splits
 
 
-def _resolve(place: str, base: str, folder: Path) -> list[Path]:
+def _places(content: dict, key: str, head: Path) -> list[str]:
+    """The folders and lists that a ``.yaml`` gives for a split."""
+    value: Any = content[key]
+    places = [value] if isinstance(value, str) else value
+    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
+        raise ValueError(
+            f"Expected a folder, a list of pictures, or several of them as {key} in {head}, but "
+            f"got {value!r}; write it as a path relative to {head.parent}."
+        )
+    return places
+
+
+def _resolve(place: str, base: str, folder: Path, left_out: Counter[str]) -> list[Path]:
     """Image files of a place in a ``.yaml``, whose paths are often those of another machine."""
-    path = _find(place, base, folder)
+    path = _find(place, [folder / base, folder])
     if path is None:
         return []
     if path.is_dir():
         return list_files(path, SUFFIXES)
     if path.suffix != ".txt":
         return []
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    listed = [_find(line.strip(), base, folder) for line in lines if line.strip()]
-    return [file for file in listed if file is not None and file.is_file()]
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # What begins with a dot is relative to the list.
+    listed = [
+        _find(line, [path.parent, folder / base, folder])
+        if line.startswith(".")
+        else _find(line, [folder / base, folder, path.parent])
+        for line in lines
+    ]
+    files = [file for file in listed if file is not None and file.is_file()]
+    if len(files) < len(lines):
+        left_out["pictures of a list that are not there"] += len(lines) - len(files)
+    return files
 
 
-def _find(place: str, base: str, folder: Path) -> Path | None:
+def _find(place: str, bases: list[Path]) -> Path | None:
     """The file or folder that a path means, the whole of it or, of another machine's, its end."""
-    for path in (folder / base / place, folder / place):
-        if path.exists():
-            return Path(os.path.abspath(path))
     parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    for start in range(len(parts)):
-        for path in (folder / base / Path(*parts[start:]), folder / Path(*parts[start:])):
-            if path.exists():
-                return Path(os.path.abspath(path))
+    ends = [place, *("/".join(parts[start:]) for start in range(len(parts)))]
+    for end in ends:
+        for base in bases:
+            if (base / end).exists():
+                return Path(os.path.abspath(base / end))
     return None
 
 
@@ -223,7 +290,7 @@ def _read_labels(
             numbers = []
         values = numbers[1:5] if boxes_alone else numbers[1:]
         is_polygon = len(values) >= 6 and len(values) % 2 == 0
-        if len(values) != 4 and not is_polygon:
+        if (len(values) != 4 and not is_polygon) or not all(map(math.isfinite, numbers)):
             left_out["lines that are neither a box nor a polygon"] += 1
             continue
         name = classes.get(numbers[0])  # type: ignore[call-overload]
@@ -244,11 +311,3 @@ def _read_labels(
         add_object(
             picture, name, corners, left_out, segmentation=[polygon], area=polygon_area(xs, ys)
         )
-
-
-def _common(folder: Path, splits: dict[str, list[Picture]]) -> Path:
-    """The folder given where all pictures lie in it, else the nearest above all of them."""
-    files = [picture.file for pictures in splits.values() for picture in pictures]
-    while not all(file.is_relative_to(folder) for file in files):
-        folder = folder.parent
-    return folder

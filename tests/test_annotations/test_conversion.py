@@ -9,6 +9,7 @@ import labelled_data
 import pytest
 from PIL import Image
 
+from mmdet_rank.annotations import conversion
 from mmdet_rank.annotations.conversion import convert_data, read_data
 from mmdet_rank.annotations.pictures import list_files
 
@@ -41,11 +42,11 @@ def fingerprint(root):
 def test_every_form_gives_the_same_files_and_stays_as_it_is(form, tmp_path):
     root = FORMS[form](tmp_path / "data")
     before = fingerprint(root)
-    conversion = convert_data(root, tmp_path / "out")
+    outcome = convert_data(root, tmp_path / "out")
     assert fingerprint(root) == before
-    assert conversion.data.form == form
-    assert f"Read {root} as {form}." in conversion.describe()
-    assert conversion.drawn == ()
+    assert outcome.data.form == form
+    assert f"Read {root} as {form}." in outcome.describe()
+    assert outcome.drawn == ()
     for split, names in labelled_data.SPLITS.items():
         path = tmp_path / "out" / "annotations" / f"{split}.json"
         expected = [
@@ -64,7 +65,7 @@ def test_every_form_gives_the_same_files_and_stays_as_it_is(form, tmp_path):
                 assert area == pytest.approx(wanted_area, rel=1e-4)
         data = json.loads(path.read_text())
         for image in data["images"]:
-            assert (conversion.data.root / image["file_name"]).is_file()
+            assert (outcome.data.root / image["file_name"]).is_file()
             stem = image["file_name"].rpartition("/")[2].removesuffix(".jpg")
             assert (image["width"], image["height"]) == labelled_data.SIZES[stem]
 
@@ -98,8 +99,8 @@ def test_a_training_within_the_data_is_not_part_of_it(tmp_path):
 
 
 def test_coco_keeps_the_ids_of_its_categories(tmp_path):
-    conversion = convert_data(labelled_data.write_coco(tmp_path / "data"), tmp_path / "out")
-    data = json.loads(conversion.files["train"].read_text())
+    found = convert_data(labelled_data.write_coco(tmp_path / "data"), tmp_path / "out")
+    data = json.loads(found.files["train"].read_text())
     assert data["categories"] == [{"id": 5, "name": "bar"}, {"id": 4, "name": "ring"}]
 
 
@@ -120,8 +121,8 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path):
     (annotations / "c.xml").write_text("<annotation><object>")
     (annotations / "z.xml").write_text(labelled_data.voc_xml("a").replace("a.jpg", "z.jpg"))
     (root / "JPEGImages" / "e.jpg").write_bytes(b"no picture")
-    conversion = convert_data(root, tmp_path / "out")
-    assert conversion.data.left_out == {
+    found = convert_data(root, tmp_path / "out")
+    assert found.data.left_out == {
         "objects without width or height": 1,
         "boxes cut at the edge of their picture": 1,
         "objects outside of their picture": 1,
@@ -134,14 +135,15 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path):
         "pictures that cannot be read": 1,
         # Those of the broken files.
         "pictures without an annotation file": 2,
+        "names in the lists of ImageSets/Main that no annotated picture has": 2,
     }
-    train = json.loads(conversion.files["train"].read_text())
+    train = json.loads(found.files["train"].read_text())
     boxes = [(a["bbox"], a["iscrowd"]) for a in train["annotations"]]
     assert boxes == [([0, 2, 20, 18], 0), ([4, 4, 6, 6], 0), ([10, 12, 30, 38], 1)]
-    assert "1 objects without width or height" in conversion.describe()
-    assert "1 objects are marked to be ignored" in conversion.describe()
+    assert "1 objects without width or height" in found.describe()
+    assert "1 objects are marked to be ignored" in found.describe()
     written = json.loads((tmp_path / "out/annotations/conversion.json").read_text())
-    assert written["left_out"] == conversion.data.left_out
+    assert written["left_out"] == found.data.left_out
     assert written["objects"]["val"] == {"bar": 0, "ring": 1}
 
 
@@ -176,11 +178,11 @@ def test_a_split_is_drawn_by_the_seed_and_the_names_alone(tmp_path):
                 (root / split).rename(root / f"part {split}")
         for seed in (0, 1):
             out = tmp_path / f"out-{root.name}-{seed}"
-            conversion = convert_data(root, out, seed=seed, val_share=0.4)
-            assert conversion.drawn == ("val",)
-            assert f"drawn with seed {seed}" in conversion.describe()
-            val = [p.file.stem for p in conversion.data.splits["val"]]
-            train = [p.file.stem for p in conversion.data.splits["train"]]
+            found = convert_data(root, out, seed=seed, val_share=0.4)
+            assert found.drawn == ("val",)
+            assert f"drawn with seed {seed}" in found.describe()
+            val = [p.file.stem for p in found.data.splits["val"]]
+            train = [p.file.stem for p in found.data.splits["train"]]
             assert sorted(val + train) == list("abcde")
             taken.setdefault(seed, []).append(val)
     assert taken[0] == [taken[0][0]] * len(FORMS)
@@ -189,12 +191,12 @@ def test_a_split_is_drawn_by_the_seed_and_the_names_alone(tmp_path):
 
 def test_a_test_set_is_drawn_where_it_is_asked_for(tmp_path):
     root = labelled_data.write_masks(tmp_path / "data")
-    conversion = convert_data(root, tmp_path / "out", val_share=0.3, test_share=0.3)
-    assert conversion.drawn == ("test", "val")
-    assert list(conversion.files) == ["train", "val", "test"]
-    assert sum(len(pictures) for pictures in conversion.data.splits.values()) == 5
-    for split in conversion.files:
-        assert conversion.data.splits[split]
+    found = convert_data(root, tmp_path / "out", val_share=0.3, test_share=0.3)
+    assert found.drawn == ("test", "val")
+    assert list(found.files) == ["train", "val", "test"]
+    assert sum(len(pictures) for pictures in found.data.splits.values()) == 5
+    for split in found.files:
+        assert found.data.splits[split]
 
 
 @pytest.mark.parametrize(
@@ -281,3 +283,90 @@ def test_nothing_is_there(tmp_path):
 def test_shares_that_leave_nothing_are_refused(tmp_path, shares):
     with pytest.raises(ValueError, match="shares that leave pictures to train on"):
         convert_data(tmp_path, tmp_path, val_share=shares[0], test_share=shares[1])
+
+
+@pytest.mark.parametrize("write", [labelled_data.write_coco, labelled_data.write_voc])
+def test_annotations_of_others_are_not_written_over(tmp_path, write):
+    """The folder of the data is a likely one to write to, and holds what was labelled."""
+    root = write(tmp_path / "data")
+    (root / "annotations").mkdir(exist_ok=True)
+    for file in (root / "annotations").glob("instances_*"):
+        split = file.stem[len("instances_") : -len("2017")]
+        file.rename(file.with_name(f"{split}.json"))
+        (root / f"{split}2017").rename(root / split)
+    (root / "annotations/test.json").write_text('{"mine": 1}')
+    before = fingerprint(root)
+    with pytest.raises(ValueError, match=r"write to .*, but .*(train|test).json is.*give another"):
+        convert_data(root, root)
+    assert fingerprint(root) == before
+
+
+def test_a_conversion_is_not_written_over_itself(tmp_path):
+    out = tmp_path / "out"
+    convert_data(labelled_data.write_voc(tmp_path / "data"), out)
+    before = fingerprint(out)
+    with pytest.raises(ValueError, match=r"apart from the data, but .*out/annotations/train.json"):
+        convert_data(out, out)
+    assert fingerprint(out) == before
+
+
+def test_a_second_conversion_leaves_nothing_of_the_first(tmp_path):
+    root = labelled_data.write_masks(tmp_path / "data")
+    out = tmp_path / "out"
+    first = convert_data(root, out, val_share=0.3, test_share=0.3, seed=1)
+    assert first.files["test"].is_file()
+    # Interrupted before its last file was written.
+    (out / "annotations/conversion.json").unlink()
+    second = convert_data(root, out)
+    assert sorted(file.name for file in (out / "annotations").iterdir()) == [
+        "conversion.json",
+        "train.json",
+        "val.json",
+    ]
+    assert list(second.files) == ["train", "val"]
+
+
+def test_a_conversion_that_is_refused_writes_nothing(tmp_path, monkeypatch):
+    root = labelled_data.write_voc(tmp_path / "data")
+    convert_data(root, tmp_path / "out")
+    before = fingerprint(tmp_path / "out")
+    make = conversion.make_coco
+
+    def refuse_val(path, *args, **more):
+        if path.stem == "val":
+            raise ValueError("val cannot be written")
+        return make(path, *args, **more)
+
+    monkeypatch.setattr(conversion, "make_coco", refuse_val)
+    (root / "Annotations/a.xml").write_text(labelled_data.voc_xml("a", [("bar", 1, 1, 20, 20)]))
+    with pytest.raises(ValueError, match="val cannot be written"):
+        convert_data(root, tmp_path / "out")
+    assert fingerprint(tmp_path / "out") == before
+
+
+def test_the_share_of_validation_is_of_all_pictures(tmp_path):
+    """Beside a test set that is drawn it is of the rest; one that is given is not of the rest."""
+    root = labelled_data.write_coco(tmp_path / "data")
+    (root / "annotations/instances_val2017.json").rename(root / "annotations/test.json")
+    (root / "val2017").rename(root / "test")
+    data = convert_data(root, tmp_path / "out", val_share=0.3, test_share=0.6).data
+    assert {split: len(found) for split, found in data.splits.items()} == {
+        "train": 3,
+        "val": 1,
+        "test": 1,
+    }
+
+
+def test_a_split_without_pictures_counts_as_missing(tmp_path):
+    root = labelled_data.write_coco(tmp_path / "data")
+    data = labelled_data.coco_data([])
+    (root / "annotations/instances_test2017.json").write_text(json.dumps(data))
+    for picture in (root / "val2017").iterdir():
+        picture.write_bytes(b"no picture")
+    found = convert_data(root, tmp_path / "out", val_share=0.4)
+    assert list(found.files) == ["train", "val"]
+    assert found.drawn == ("val",)
+    for split in ("val", "test"):
+        assert (
+            f"{split} has no picture that can be used, and counts as missing." in found.data.notes
+        )

@@ -138,7 +138,7 @@ def test_difficult_objects_are_ignored(tmp_path):
 def test_what_is_no_object_is_counted(tmp_path, bad, reason):
     data = read(tmp_path, bad, shape("polygon", SQUARE))
     assert only(data).box == (10, 12, 30, 20)
-    assert dict(data.left_out) == {reason: 1, "pictures without an annotation file": 0}
+    assert dict(data.left_out) == {reason: 1}
 
 
 def test_polygons_are_cut_at_the_edges(tmp_path):

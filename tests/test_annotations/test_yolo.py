@@ -48,7 +48,10 @@ def test_numbers_of_classes_are_those_of_data_yaml(tmp_path):
     data = read_data(root)
     assert data.categories == {"bar": 2, "x": 8}
     # Rings are 0, and nothing is called so.
-    assert data.left_out == {"objects of a class that has no name": 3}
+    assert data.left_out == {
+        "objects of a class that has no name": 3,
+        "pictures without a label file, taken as without objects": 1,
+    }
     assert data.count("train") == {"bar": 3, "x": 0}
     notes = convert_data(root, tmp_path / "out").data.notes
     assert notes == [
@@ -81,6 +84,7 @@ def test_labels_with_windows_line_ends_keypoints_and_faults(tmp_path):
         "pictures that cannot be read": 1,
         "lines in pixels, where YOLO has shares of the picture": 1,
         "label files without a picture": 1,
+        "pictures without a label file, taken as without objects": 1,
     }
 
 
@@ -108,3 +112,131 @@ def test_class_names_that_may_be_one(tmp_path):
         read_data(root)
     (root / "data.yaml").write_text(text.replace("[ring, bar]", "[ring, Ring]"))
     assert "Ring and ring count as classes of their own" in read_data(root).notes[0]
+
+
+def stems(data):
+    return {split: sorted(p.file.stem for p in found) for split, found in data.splits.items()}
+
+
+def test_data_yaml_goes_before_others(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    expected = read_data(root)
+    (root / "coco.yaml").write_text("names: [person, bicycle]\n")
+    assert read_data(root) == expected
+    (root / "data.yaml").rename(root / "mine.yaml")
+    with pytest.raises(ValueError, match=r"but coco.yaml and mine.yaml name different ones; give"):
+        read_data(root)
+    assert read_data(root / "mine.yaml") == expected
+    # The same names twice say one thing.
+    (root / "coco.yaml").write_text((root / "mine.yaml").read_text())
+    assert read_data(root) == expected
+
+
+def test_a_blank_line_in_a_list_of_classes_keeps_its_number(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data", split_folders=False)
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("ring\n\nbar\n")
+    data = read_data(root)
+    assert data.categories == {"ring": 1, "bar": 3}
+    # Bars are 1, which has no name.
+    assert data.left_out["objects of a class that has no name"] == 3
+
+
+def test_names_in_another_encoding_are_refused(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_bytes("Stra\xdfe\nring\n".encode("cp1252"))
+    with pytest.raises(ValueError, match=r"names of classes in UTF-8 in .*classes.txt, but got"):
+        read_data(root)
+
+
+def test_what_labelimg_writes_beside_the_labels(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    expected = read_data(root)
+    (root / "data.yaml").unlink()
+    for split in labelled_data.SPLITS:
+        (root / "labels" / split / "classes.txt").write_text("ring\nbar\n")
+    found = read_data(root)
+    assert found.splits == expected.splits
+    assert found.categories == expected.categories
+    (root / "labels/val/classes.txt").write_text("bar\nring\n")
+    with pytest.raises(ValueError, match=r"nothing names the classes of labels such as .*add data"):
+        read_data(root)
+
+
+def test_a_list_of_classes_beside_other_forms(tmp_path):
+    for write in (labelled_data.write_voc, labelled_data.write_labelme):
+        root = write(tmp_path / write.__name__)
+        expected = read_data(root)
+        (root / "labels.txt").write_text("__ignore__\nring\nbar\n")
+        assert read_data(root) == expected
+
+
+def test_lists_of_darknet_and_cvat(tmp_path):
+    """obj.names, train.txt and valid.txt, pictures and labels in one folder."""
+    folder = tmp_path / "obj_train_data"
+    labelled_data.write_pictures(folder)
+    for name in labelled_data.SIZES:
+        (folder / f"{name}.txt").write_text(labelled_data.yolo_lines(name))
+    (tmp_path / "obj.names").write_text("ring\nbar\n")
+    (tmp_path / "obj.data").write_text("classes = 2\ntrain = data/train.txt\n")
+    for file, split in (("train", "train"), ("valid", "val")):
+        lines = [f"data/obj_train_data/{name}.jpg" for name in labelled_data.SPLITS[split]]
+        (tmp_path / f"{file}.txt").write_text("\ufeff" + "\n".join(lines), encoding="utf-8")
+    data = read_data(tmp_path)
+    assert stems(data) == labelled_data.SPLITS
+    assert not data.left_out
+
+
+def test_lists_are_relative_to_themselves_and_what_is_missing_is_counted(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    lists = {
+        "train": ["./train/a.jpg", "./train/b.jpg", "./train/x.jpg", "", "./train/y.jpg"],
+        "val": ["./val/d.jpg"],
+    }
+    for split, lines in lists.items():
+        (root / "images" / f"{split}.txt").write_text("\n".join(lines))
+    (root / "data.yaml").write_text(
+        "train: images/train.txt\nval: images/val.txt\nnames: [ring, bar]\n"
+    )
+    data = read_data(root)
+    assert stems(data) == {"train": ["a", "b"], "val": ["d"]}
+    assert data.left_out == {
+        "pictures of a list that are not there": 2,
+        # Of c, which is in no list.
+        "label files without a picture": 1,
+    }
+
+
+def test_places_that_are_no_paths_are_refused(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    for value in ("0.8", "[images/train, 3]", "{a: b}"):
+        (root / "data.yaml").write_text(f"train: {value}\nnames: [ring, bar]\n")
+        with pytest.raises(ValueError, match=r"several of them as train in .*data.yaml, but got"):
+            read_data(root)
+
+
+def test_numbers_that_are_not_finite_are_counted(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    with (root / "labels/train/a.txt").open("a") as file:
+        file.write("\n0 0.1 0.1 nan 0.5 0.5 0.5\n0 0.5 0.5 0.1 inf\n")
+    data = convert_data(root, tmp_path / "out").data
+    assert data.left_out["lines that are neither a box nor a polygon"] == 2
+    assert data.count("train") == {"bar": 3, "ring": 2}
+
+
+def test_pictures_of_validation_are_not_trained_on(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    (root / "data.yaml").write_text("train: images\nval: images/val\nnames: [ring, bar]\n")
+    data = read_data(root)
+    assert stems(data) == labelled_data.SPLITS
+    assert data.notes == ["1 pictures of train are in val too: they are not trained on."]
+    # Validation on all that there is is none.
+    (root / "data.yaml").write_text("train: images/train\nval: images\nnames: [ring, bar]\n")
+    data = read_data(root)
+    assert stems(data) == {"train": list("abce")}
+    assert data.notes == ["val has all pictures of train, and counts as missing."]
+    text = "train: images/train\nval: images/val\ntest: images/val\nnames: [ring, bar]\n"
+    (root / "data.yaml").write_text(text)
+    note = "1 pictures of test are in val too, by which checkpoints are chosen."
+    assert read_data(root).notes == [note]
