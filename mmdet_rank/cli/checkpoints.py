@@ -63,6 +63,9 @@ def read_checkpoint(filename: str, map_location: Any = "cpu", *, trust: bool = F
             f"Expected a checkpoint, a dict of weights, but {filename} holds a "
             f"{type(checkpoint).__name__}; take another"
         )
+    if not trust and isinstance(checkpoint.get("meta"), dict):
+        # Written by MMDetection 2. MMEngine's Runner runs it as Python when it resumes.
+        checkpoint["meta"].pop("config", None)
     return checkpoint
 
 

@@ -29,6 +29,7 @@ from mmdet_rank.cli.pictures import (
     refuse_overwriting,
     tell_unread,
 )
+from mmdet_rank.cli.saved_config import read_saved_config
 from mmdet_rank.evaluation.thresholds import ScoreThresholds, load_thresholds
 from mmdet_rank.files import load_json, write_json, written_whole
 
@@ -53,7 +54,7 @@ def predict(args: argparse.Namespace) -> None:
     checkpoints.use_safe_loading(args.trust_checkpoint)
     path = find_checkpoint(Path(args.checkpoint))
     checkpoint = checkpoints.read_checkpoint(str(path), trust=args.trust_checkpoint)
-    cfg = own_config(path, checkpoint)
+    cfg = own_config(path, checkpoint, trust=args.trust_checkpoint)
     ids = category_ids(path, checkpoint)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     printed = io.StringIO()
@@ -109,16 +110,21 @@ def find_checkpoint(path: Path) -> Path:
     return path
 
 
-def own_config(path: Path, checkpoint: dict) -> Config:
+def own_config(path: Path, checkpoint: dict, *, trust: bool = False) -> Config:
     """The config that a checkpoint was trained by: it carries it, or it lies beside it.
 
+    Args:
+        path: The checkpoint.
+        checkpoint: What it holds.
+        trust: Run the config that it carries as Python, as MMEngine does.
+
     Raises:
-        UserError: Neither is so.
+        UserError: Neither is so, or the config that it carries needs `trust`.
     """
     text = (checkpoint.get("meta") or {}).get("cfg")
     if isinstance(text, str):
         with explained(f"The config in {path} cannot be read"):
-            return Config.fromstring(text, ".py")
+            return Config.fromstring(text, ".py") if trust else read_saved_config(text, str(path))
     beside = path.parent / "config.py"
     if beside.is_file():
         with explained(f"The config {beside} cannot be read"):

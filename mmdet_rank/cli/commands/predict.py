@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-checkpoint",
         action="store_true",
-        help="also read checkpoints that hold more than weights, which runs code from the file",
+        help="also read checkpoints that hold more than weights and a config of plain values, "
+        "which runs code from the file",
     )
 
 
