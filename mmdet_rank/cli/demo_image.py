@@ -17,6 +17,7 @@ from mmdet_rank.cli.errors import explained, refused_input
 from mmdet_rank.cli.pictures import (
     find_pictures,
     places_below,
+    read_picture,
     refuse_overwriting,
     tell_unread,
     text_places,
@@ -57,14 +58,15 @@ def draw(args: argparse.Namespace) -> None:
     shown = tqdm(pictures, desc="detecting", unit="picture")
     # One at a time, for DetInferencer writes all into one folder by their base names.
     for picture, place, file in zip(shown, places, text_places(places), strict=True):
-        if mmcv.imread(str(picture)) is None:
+        if read_picture(picture) is None:
             unread.append(picture)
             continue
-        found = inferencer(
-            str(picture),
-            return_vis=True,
-            pred_score_thr=args.score_thr if thresholds is None else 0.0,
-        )
+        with explained(f"Detecting on {picture} failed"):
+            found = inferencer(
+                str(picture),
+                return_vis=True,
+                pred_score_thr=args.score_thr if thresholds is None else 0.0,
+            )
         (drawn,), (result,) = found["visualization"], found["predictions"]
         with written_whole(vis / place) as temporary:
             mmcv.imwrite(drawn[..., ::-1], str(temporary))

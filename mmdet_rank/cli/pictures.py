@@ -8,10 +8,23 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import mmdet_rank.register  # noqa: F401
+
+import cv2
+import mmcv
+import numpy as np
+
 from mmdet_rank.annotations.pictures import SUFFIXES, list_files
 from mmdet_rank.cli.errors import UserError
 
-__all__ = ["find_pictures", "places_below", "refuse_overwriting", "tell_unread", "text_places"]
+__all__ = [
+    "find_pictures",
+    "places_below",
+    "read_picture",
+    "refuse_overwriting",
+    "tell_unread",
+    "text_places",
+]
 
 
 def find_pictures(name: str) -> list[Path]:
@@ -81,6 +94,14 @@ def refuse_overwriting(pictures: Sequence[Path], folder: Path, places: Sequence[
                 f"Expected another folder for what is drawn than that of the pictures, but "
                 f"{folder / place} is one of them and would be overwritten; give another"
             )
+
+
+def read_picture(path: Path) -> np.ndarray | None:
+    """Read a picture as blue, green and red; None where it cannot be read."""
+    try:
+        return mmcv.imread(str(path))
+    except (cv2.error, OSError):  # an empty file, one of too many pixels; one of another user
+        return None
 
 
 def tell_unread(unread: Sequence[Path], pictures: Sequence[Path], name: str) -> None:

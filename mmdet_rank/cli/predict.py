@@ -22,10 +22,11 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmdet_rank.cli import checkpoints
-from mmdet_rank.cli.errors import UserError, explained, refused_input
+from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.pictures import (
     find_pictures,
     places_below,
+    read_picture,
     refuse_overwriting,
     tell_unread,
 )
@@ -35,6 +36,8 @@ from mmdet_rank.files import load_json, write_json, written_whole
 
 #: Score from which a detection counts where no thresholds are known.
 DEFAULT_SCORE = 0.3
+#: The file of what was detected, in the folder of the results.
+LIST = "detections.json"
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -67,31 +70,52 @@ def predict(args: argparse.Namespace) -> None:
     visualizer = DetLocalVisualizer(name=f"predict {args.out}")
     visualizer.dataset_meta = model.dataset_meta
     detections: list[dict] = []
-    unread = []
+    done: list[Path] = []
+    unread: list[Path] = []
     # Of boxes at the edge, which are drawn as far as there is a picture.
     warnings.filterwarnings("ignore", message=".*out of bounds", module="mmengine.visualization")
     shown = tqdm(pictures, desc="detecting", unit="picture")
-    for number, (picture, name) in enumerate(zip(shown, places, strict=True), start=1):
-        pixels = mmcv.imread(str(picture))
-        if pixels is None:
-            unread.append(picture)
-            continue
-        sample = inference_detector(model, str(picture))
-        found = {"image_id": number, "file_name": name.as_posix()}
-        detections += [found | entry for entry in _entries(sample, classes, ids)]
-        visualizer.add_datasample(
-            str(name), mmcv.bgr2rgb(pixels), sample, draw_gt=False, pred_score_thr=0.0, show=False
-        )
-        with written_whole(out / name) as temporary:
-            mmcv.imwrite(visualizer.get_image()[..., ::-1], str(temporary))
-    if len(unread) < len(pictures):
-        write_json(out / "detections.json", detections)
+    with _kept(detections, done, out / LIST):
+        for number, (picture, name) in enumerate(zip(shown, places, strict=True), start=1):
+            pixels = read_picture(picture)
+            if pixels is None:
+                unread.append(picture)
+                continue
+            with explained(f"Detecting on {picture} failed"):
+                sample = inference_detector(model, str(picture))
+                visualizer.add_datasample(
+                    str(name), mmcv.bgr2rgb(pixels), sample, draw_gt=False, pred_score_thr=0.0
+                )
+                with written_whole(out / name) as temporary:
+                    mmcv.imwrite(visualizer.get_image()[..., ::-1], str(temporary))
+                found = {"image_id": number, "file_name": name.as_posix()}
+                detections += [found | entry for entry in _entries(sample, classes, ids)]
+            done.append(picture)
     tell_unread(unread, pictures, args.pictures)
-    number = len(pictures) - len(unread)
     print(
-        f"Found {len(detections)} objects in {number} pictures; they are drawn in {out}, and "
-        "listed in detections.json there"
+        f"Found {len(detections)} objects in {len(done)} pictures; they are drawn in {out}, and "
+        f"listed in {LIST} there"
     )
+
+
+@contextlib.contextmanager
+def _kept(detections: list[dict], done: list[Path], file: Path) -> Iterator[None]:
+    """Write what the body detects, even where a picture fails or the user presses Ctrl-C."""
+
+    def left() -> str:
+        if not done:
+            return "nothing was detected before"
+        return f"what was detected on {len(done)} pictures before is in {file}"
+
+    try:
+        with interruptible(lambda: f"{left()}; the same command begins anew"):
+            try:
+                yield
+            finally:
+                if done:
+                    write_json(file, detections)
+    except UserError as error:
+        raise UserError(f"{error}\n({left()})") from error
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -1,0 +1,98 @@
+"""`mmdet-rank predict` with a stand-in for the detector: pictures, thresholds, and the folder."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import nn
+
+from mmdet_rank.cli import demo_image
+from mmdet_rank.cli import predict as tool
+from mmdet_rank.cli.main import main
+from mmdet_rank.cli.pictures import read_picture
+
+
+class Detector(nn.Module):
+    """Finds one disc in each picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.dataset_meta = {"classes": ("disc",)}
+
+    def forward(self, picture):
+        found = InstanceData(
+            bboxes=torch.tensor([[1.0, 2.0, 5.0, 8.0]]),
+            labels=torch.tensor([0]),
+            scores=torch.tensor([0.5]),
+        )
+        return [DetDataSample(pred_instances=found)]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A folder with a checkpoint and three pictures; what a detector is built from is empty."""
+    monkeypatch.setattr(tool, "init_detector", lambda *args, **kwargs: Detector())
+    monkeypatch.setattr(tool, "inference_detector", lambda model, picture: model(picture)[0])
+    torch.save({"state_dict": {}, "meta": {"cfg": "model = dict()"}}, tmp_path / "best.pth")
+    (tmp_path / "pictures").mkdir()
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"pictures/{name}.png"), np.full((20, 20, 3), 90, np.uint8))
+    return tmp_path
+
+
+def predict(work, *options, pictures="pictures", out="out"):
+    arguments = [work / "best.pth", work / pictures, "--out", work / out, *options]
+    return main(["predict", *map(str, arguments)])
+
+
+def listed(work, out="out"):
+    return [entry["file_name"] for entry in json.loads((work / out / tool.LIST).read_text())]
+
+
+def test_an_empty_file_is_left_out_and_said(work, capsys):
+    (work / "pictures" / "b.png").write_bytes(b"")
+    assert read_picture(work / "pictures" / "b.png") is None
+    assert predict(work) == 0
+    printed = capsys.readouterr().out
+    assert f"Left out {work}/pictures/b.png, which cannot be read" in printed
+    assert "Found 2 objects in 2 pictures" in printed
+    assert listed(work) == ["a.png", "c.png"]
+
+
+def test_demo_image_leaves_an_empty_file_out(work, monkeypatch, capsys):
+    def detect(picture, **options):
+        return {"visualization": [np.zeros((20, 20, 3), np.uint8)], "predictions": [{}]}
+
+    detect.model = Detector()
+    monkeypatch.setattr(demo_image, "DetInferencer", lambda **kwargs: detect)
+    (work / "config.py").write_text("model = dict()")
+    (work / "pictures" / "b.png").write_bytes(b"")
+    arguments = [work / "pictures", work / "config.py", work / "best.pth", "--out-dir", work / "o"]
+    assert main(["demo-image", *map(str, arguments)]) == 0
+    assert f"Left out {work}/pictures/b.png" in capsys.readouterr().out
+    assert sorted(path.name for path in (work / "o/vis").iterdir()) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [
+        (RuntimeError("out of memory"), 1, "c.png failed: RuntimeError: out of memory"),
+        (KeyboardInterrupt(), 130, "the same command begins anew"),
+    ],
+)
+def test_what_was_detected_before_a_fault_is_kept(work, monkeypatch, capsys, fault, code, message):
+    def detect(model, picture):
+        if picture.endswith("c.png"):
+            raise fault
+        return model(picture)[0]
+
+    monkeypatch.setattr(tool, "inference_detector", detect)
+    assert predict(work) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert f"what was detected on 2 pictures before is in {work}/out/detections.json" in error
+    assert listed(work) == ["a.png", "b.png"]
