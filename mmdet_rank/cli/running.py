@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmengine.dist import get_world_size
@@ -63,7 +63,8 @@ def _explained(what: str, runner: Runner) -> Iterator[None]:
         except UserError:
             raise
         except Exception:
-            Path(runner.log_dir, "traceback.txt").write_text(traceback.format_exc())
+            with suppress(OSError):  # A full disk may be the fault that is told.
+                Path(runner.log_dir, "traceback.txt").write_text(traceback.format_exc())
             raise
 
 
@@ -75,12 +76,19 @@ def _how_to_go_on(runner: Runner) -> str:
 
 
 def _save(runner: Runner) -> str:
-    """Save the state of training; return a sentence about where."""
+    """Save the state of training; return a sentence about where, or why it cannot be saved."""
     # In several processes the others may wait for this one in the middle of an exchange.
     if get_world_size() > 1 or runner.iter == 0:
         return ""
     name = f"stopped_iter_{runner.iter}.pth"
-    with of_the_last_iteration(runner):
-        runner.save_checkpoint(runner.work_dir, name, by_epoch=False)
+    try:
+        with of_the_last_iteration(runner):
+            runner.save_checkpoint(runner.work_dir, name, by_epoch=False)
+    except Exception as error:  # torch raises RuntimeError where the disk is full
+        reason = (str(error).splitlines() or [""])[0]
+        return (
+            f"\nThe training cannot be saved where it stopped ({type(error).__name__}: {reason}); "
+            f"{_how_to_go_on(runner)}"
+        )
     path = Path(runner.work_dir, name)
     return f"\nWhat was trained is in {path}: add --resume {path} to go on from there"

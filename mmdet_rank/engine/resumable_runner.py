@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,14 @@ class ResumableRunner(Runner):
         if "://" in str(out_dir):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        partial = f"{filename}.partial"
-        super().save_checkpoint(out_dir, partial, *args, **kwargs)
-        if is_main_process():
-            os.replace(Path(out_dir, partial), Path(out_dir, filename))
+        partial = Path(out_dir, f"{filename}.partial")
+        try:
+            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
+            if is_main_process():
+                os.replace(partial, Path(out_dir, filename))
+        except BaseException:
+            # It would keep a disk full that has no room for the rest of it.
+            if is_main_process():
+                with contextlib.suppress(OSError):
+                    partial.unlink(missing_ok=True)
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from mmdet.engine.hooks import DetVisualizationHook
 from mmdet.models import DetTTAModel
 from torch import nn
 
+from mmdet_rank.cli import running
 from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.main import run_command
 from mmdet_rank.cli.test import refuse_masks
@@ -40,6 +42,33 @@ def test_a_picture_whose_pixels_are_broken(workers, tmp_path, capsys):
     if workers == 0:
         picture.write_bytes(whole)
         assert run_command("train", [*arguments, "--resume", str(stopped), *options]) == 0
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_full_disk_ends_a_training_by_a_message(saved, tmp_path):
+    """Neither the checkpoint of the place where it stopped nor the traceback can be written."""
+
+    def save(*args, **kwargs):
+        raise RuntimeError("PytorchStreamWriter failed writing file\nframe #0")
+
+    if saved:
+        with zipfile.ZipFile(tmp_path / "iter_2.pth", "w") as file:
+            file.writestr("data", "x")
+    runner = SimpleNamespace(
+        iter=3,
+        work_dir=str(tmp_path),
+        log_dir=str(tmp_path / "no folder"),
+        train_loop=SimpleNamespace(_iter=3),
+        save_checkpoint=save,
+    )
+    with pytest.raises(UserError) as told, running.training(runner):
+        raise OSError(28, "No space left on device")
+    first, *_, last = str(told.value).splitlines()
+    assert first == "Training stopped: OSError: [Errno 28] No space left on device"
+    reason = "RuntimeError: PytorchStreamWriter failed writing file"
+    assert last.startswith(f"The training cannot be saved where it stopped ({reason}); ")
+    again = f"go on from {tmp_path}/iter_2.pth" if saved else "the same command begins anew"
+    assert last.endswith(again)
 
 
 def test_more_images_in_a_batch_than_there_are(tmp_path, capsys):
