@@ -180,10 +180,13 @@ def _apply_thresholds(args: argparse.Namespace, path: Path, model: torch.nn.Modu
     elif args.thresholds or file.is_file():
         with refused_input():
             thresholds = load_thresholds(file)
-        print(f"Detections from the thresholds in {file} on count.")
         if thresholds and args.score_thr is None:
             # Scores of other detectors mean something else than this one's.
             default = statistics.fmean(thresholds.values())
+        if thresholds:
+            print(f"Detections from the thresholds in {file} on count.")
+        else:
+            print(f"{file} has no thresholds: detections from a score of {default:g} on count.")
     else:
         print(f"There is no {file}: detections from a score of {default:g} on count.")
     with refused_input():

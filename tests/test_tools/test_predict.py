@@ -96,3 +96,21 @@ def test_what_was_detected_before_a_fault_is_kept(work, monkeypatch, capsys, fau
     assert message in error
     assert f"what was detected on 2 pictures before is in {work}/out/detections.json" in error
     assert listed(work) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "line"),
+    [
+        ("{}", [], "thresholds.json has no thresholds: detections from a score of 0.3 on count."),
+        ('{"disc": 0.4}', [], "Detections from the thresholds in"),
+        (None, [], "There is no"),
+        ("{}", ["--score-thr", "0.6"], "Detections from a score of 0.6 on count."),
+    ],
+)
+def test_what_counts_is_said(work, capsys, content, options, line):
+    if content is not None:
+        (work / "thresholds.json").write_text(content)
+    assert predict(work, *options) == 0
+    (said,) = [text for text in capsys.readouterr().out.splitlines() if "on count." in text]
+    assert line in said
+    assert len(listed(work)) == (0 if options else 3)
