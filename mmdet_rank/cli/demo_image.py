@@ -16,6 +16,7 @@ from mmdet_rank.cli.config import load_config
 from mmdet_rank.cli.errors import explained, refused_input
 from mmdet_rank.cli.pictures import (
     find_pictures,
+    make_folder,
     places_below,
     read_picture,
     refuse_overwriting,
@@ -36,9 +37,9 @@ def draw(args: argparse.Namespace) -> None:
     Raises:
         UserError: The pictures, the config, the checkpoint or the thresholds do not allow it.
     """
+    vis, preds = (Path(args.out_dir, name) for name in ("vis", "preds"))
     pictures = find_pictures(args.pictures)
     places = places_below(pictures)
-    vis, preds = (Path(args.out_dir, name) for name in ("vis", "preds"))
     refuse_overwriting(pictures, vis, places)
     thresholds = None
     if args.thresholds is not None:
@@ -47,6 +48,8 @@ def draw(args: argparse.Namespace) -> None:
     checkpoints.use_safe_loading(args.trust_checkpoint)
     checkpoint = checkpoints.read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)
     cfg = load_config(args)
+    for folder in (vis, preds):
+        make_folder(folder)
     with explained("The detector cannot be built"):
         inferencer = DetInferencer(
             model=cfg, weights=args.checkpoint, device=args.device, show_progress=False

@@ -29,8 +29,8 @@ def run_tool(main: Callable[[], int | None]) -> int:
 
     Returns:
         The exit code: what `main` returned or 0, 1 after a message on stderr when it raised
-        UserError, 1 also when nobody reads its output any more, or 130 after Ctrl-C. Other
-        exceptions are faults of a program, not of its user, and pass.
+        UserError or OSError, 1 also when nobody reads its output any more, or 130 after Ctrl-C.
+        Other exceptions are faults of a program, not of its user, and pass.
     """
     for stream in (sys.stdout, sys.stderr):
         # Names that a terminal cannot show are replaced: they must not end a program.
@@ -48,13 +48,24 @@ def run_tool(main: Callable[[], int | None]) -> int:
         how = str(error) or "start it again with the same command"
         print(f"\ninterrupted: {how}.", file=sys.stderr)
         return INTERRUPTED
-    except UserError as error:
+    except (UserError, OSError) as error:
         if traceback_wanted():
             raise
+        text = _of_the_system(error) if isinstance(error, OSError) else str(error)
         rank = os.environ.get("RANK", "0")
         where = "" if rank == "0" else f" (process {rank})"
-        print(f"error{where}: {error}", file=sys.stderr)
+        print(f"error{where}: {text}", file=sys.stderr)
         return 1
+
+
+def _of_the_system(error: OSError) -> str:
+    """The message of an error of files; those that this package raises say all themselves."""
+    if error.errno is None:
+        return str(error)
+    return (
+        f"Expected files that can be read and written, but got: {error}; check the path, its "
+        f"permissions and the room on the disk (set {TRACEBACK}=1 for the traceback)"
+    )
 
 
 def traceback_wanted() -> bool:

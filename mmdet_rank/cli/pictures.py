@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmdet_rank.cli.errors import UserError
 
 __all__ = [
     "find_pictures",
+    "make_folder",
     "places_below",
     "read_picture",
     "refuse_overwriting",
@@ -94,6 +96,24 @@ def refuse_overwriting(pictures: Sequence[Path], folder: Path, places: Sequence[
                 f"Expected another folder for what is drawn than that of the pictures, but "
                 f"{folder / place} is one of them and would be overwritten; give another"
             )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the results, and see whether files can be written there.
+
+    Raises:
+        UserError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"0")
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise UserError(
+            f"Expected a folder for the results, but nothing can be written to {folder}: {reason}; "
+            "give another, or make room"
+        ) from error
 
 
 def read_picture(path: Path) -> np.ndarray | None:

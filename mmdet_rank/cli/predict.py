@@ -25,6 +25,7 @@ from mmdet_rank.cli import checkpoints
 from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.pictures import (
     find_pictures,
+    make_folder,
     places_below,
     read_picture,
     refuse_overwriting,
@@ -50,12 +51,13 @@ def predict(args: argparse.Namespace) -> None:
     Raises:
         UserError: The checkpoint, the pictures or the thresholds do not allow it.
     """
+    out = Path(args.out)
     pictures = find_pictures(args.pictures)
     places = places_below(pictures)
-    out = Path(args.out)
     refuse_overwriting(pictures, out, places)
     checkpoints.use_safe_loading(args.trust_checkpoint)
     path = find_checkpoint(Path(args.checkpoint))
+    make_folder(out)
     checkpoint = checkpoints.read_checkpoint(str(path), trust=args.trust_checkpoint)
     cfg = own_config(path, checkpoint, trust=args.trust_checkpoint)
     ids = category_ids(path, checkpoint)
@@ -166,7 +168,8 @@ def category_ids(path: Path, checkpoint: dict) -> list[int] | None:
         return list(meta["category_ids"])
     annotations = path.parent / "annotations" / "val.json"
     if annotations.is_file():
-        return [category["id"] for category in load_json(annotations)["categories"]]
+        with refused_input():
+            return [category["id"] for category in load_json(annotations)["categories"]]
     return None
 
 

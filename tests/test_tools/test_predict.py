@@ -10,10 +10,9 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmdet_rank.cli import demo_image
+from mmdet_rank.cli import demo_image, pictures
 from mmdet_rank.cli import predict as tool
 from mmdet_rank.cli.main import main
-from mmdet_rank.cli.pictures import read_picture
 
 
 class Detector(nn.Module):
@@ -44,8 +43,8 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def predict(work, *options, pictures="pictures", out="out"):
-    arguments = [work / "best.pth", work / pictures, "--out", work / out, *options]
+def predict(work, *options, folder="pictures", out="out"):
+    arguments = [work / "best.pth", work / folder, "--out", work / out, *options]
     return main(["predict", *map(str, arguments)])
 
 
@@ -55,7 +54,7 @@ def listed(work, out="out"):
 
 def test_an_empty_file_is_left_out_and_said(work, capsys):
     (work / "pictures" / "b.png").write_bytes(b"")
-    assert read_picture(work / "pictures" / "b.png") is None
+    assert pictures.read_picture(work / "pictures" / "b.png") is None
     assert predict(work) == 0
     printed = capsys.readouterr().out
     assert f"Left out {work}/pictures/b.png, which cannot be read" in printed
@@ -114,3 +113,37 @@ def test_what_counts_is_said(work, capsys, content, options, line):
     (said,) = [text for text in capsys.readouterr().out.splitlines() if "on count." in text]
     assert line in said
     assert len(listed(work)) == (0 if options else 3)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_before_a_model_is_built(
+    work, monkeypatch, capsys
+):
+    monkeypatch.setattr(tool, "init_detector", None)
+    (work / "result.jpg").write_bytes(b"mine")
+    assert predict(work, out="result.jpg") == 1
+    told = f"nothing can be written to {work}/result.jpg: it is a file; give another"
+    assert told in capsys.readouterr().err
+    assert predict(work, out="result.jpg/deep") == 1
+    assert "Not a directory" in capsys.readouterr().err
+    assert (work / "result.jpg").read_bytes() == b"mine"
+
+
+def test_a_folder_on_a_full_disk_is_refused(work, monkeypatch, capsys):
+    def full(**options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pictures.tempfile, "TemporaryFile", full)
+    assert predict(work) == 1
+    told = f"nothing can be written to {work}/out: No space left on device; give another"
+    assert told in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_meanwhile_ends_by_one_message(work, monkeypatch, capsys):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tool, "write_json", full)
+    assert predict(work) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "error: Expected files that can be read and written, but got: [Errno 28] No" in error
