@@ -22,6 +22,7 @@ from mmdet_rank.cli.pictures import (
     refuse_overwriting,
     tell_unread,
     text_places,
+    without_results,
 )
 from mmdet_rank.engine.lrp_threshold_hook import warn_of_thresholds
 from mmdet_rank.evaluation.thresholds import ScoreThresholds, load_thresholds
@@ -38,7 +39,8 @@ def draw(args: argparse.Namespace) -> None:
         UserError: The pictures, the config, the checkpoint or the thresholds do not allow it.
     """
     vis, preds = (Path(args.out_dir, name) for name in ("vis", "preds"))
-    pictures = find_pictures(args.pictures)
+    # Panoptic results are pictures too, and go to `preds`.
+    pictures = without_results(find_pictures(args.pictures), [vis, preds], preds)
     places = places_below(pictures)
     refuse_overwriting(pictures, vis, places)
     thresholds = None

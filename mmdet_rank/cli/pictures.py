@@ -26,6 +26,7 @@ __all__ = [
     "refuse_overwriting",
     "tell_unread",
     "text_places",
+    "without_results",
 ]
 
 
@@ -49,6 +50,39 @@ def find_pictures(name: str) -> list[Path]:
             f"{name} gives none ({', '.join(sorted(SUFFIXES))}; looked from {Path.cwd()})"
         )
     return [each.absolute() for each in found]
+
+
+def without_results(pictures: Sequence[Path], folders: Sequence[Path], mark: Path) -> list[Path]:
+    """Leave out what an earlier run has drawn, and say how many pictures that are.
+
+    Args:
+        pictures: Those found.
+        folders: Where a run writes pictures.
+        mark: What else every run writes. Without it, pictures in its folders are the user's own.
+
+    Returns:
+        The others; all where all are in such folders, which `refuse_overwriting` judges.
+
+    Raises:
+        UserError: The results would come among pictures of the user.
+    """
+    taken = {folder.resolve() for folder in folders}
+    others = [
+        picture
+        for picture in pictures
+        if taken.isdisjoint([folder := picture.parent.resolve(), *folder.parents])
+    ]
+    inside = len(pictures) - len(others)
+    if not others or not inside:
+        return list(pictures)
+    where = " and ".join(map(str, folders))
+    if not mark.exists():
+        raise UserError(
+            f"Expected another folder for the results than one with pictures to detect on, but "
+            f"{inside} of {len(pictures)} are in {where}; give another, or empty it"
+        )
+    print(f"Left out {inside} pictures in {where}, where results go")
+    return others
 
 
 def places_below(pictures: Sequence[Path]) -> list[Path]:

@@ -30,6 +30,7 @@ from mmdet_rank.cli.pictures import (
     read_picture,
     refuse_overwriting,
     tell_unread,
+    without_results,
 )
 from mmdet_rank.cli.saved_config import read_saved_config
 from mmdet_rank.evaluation.thresholds import ScoreThresholds, load_thresholds
@@ -52,7 +53,7 @@ def predict(args: argparse.Namespace) -> None:
         UserError: The checkpoint, the pictures or the thresholds do not allow it.
     """
     out = Path(args.out)
-    pictures = find_pictures(args.pictures)
+    pictures = without_results(find_pictures(args.pictures), [out], out / LIST)
     places = places_below(pictures)
     refuse_overwriting(pictures, out, places)
     checkpoints.use_safe_loading(args.trust_checkpoint)

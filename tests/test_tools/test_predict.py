@@ -70,10 +70,14 @@ def test_demo_image_leaves_an_empty_file_out(work, monkeypatch, capsys):
     monkeypatch.setattr(demo_image, "DetInferencer", lambda **kwargs: detect)
     (work / "config.py").write_text("model = dict()")
     (work / "pictures" / "b.png").write_bytes(b"")
-    arguments = [work / "pictures", work / "config.py", work / "best.pth", "--out-dir", work / "o"]
-    assert main(["demo-image", *map(str, arguments)]) == 0
-    assert f"Left out {work}/pictures/b.png" in capsys.readouterr().out
-    assert sorted(path.name for path in (work / "o/vis").iterdir()) == ["a.png", "c.png"]
+    out = work / "pictures" / "o"
+    arguments = [work / "pictures", work / "config.py", work / "best.pth", "--out-dir", out]
+    for drawn in (0, 2):
+        assert main(["demo-image", *map(str, arguments)]) == 0
+        said = capsys.readouterr().out
+        assert f"Left out {work}/pictures/b.png" in said
+        assert (f"Left out {drawn} pictures in {out}/vis and" in said) == (drawn > 0)
+        assert sorted(path.name for path in (out / "vis").iterdir()) == ["a.png", "c.png"]
 
 
 @pytest.mark.parametrize(
@@ -147,3 +151,21 @@ def test_a_disk_that_fills_up_meanwhile_ends_by_one_message(work, monkeypatch, c
     error = capsys.readouterr().err
     assert "Traceback" not in error
     assert "error: Expected files that can be read and written, but got: [Errno 28] No" in error
+
+
+def test_pictures_drawn_before_are_left_out(work, capsys):
+    inside = "pictures/found"
+    assert predict(work, out=inside) == 0
+    assert listed(work, inside) == ["a.png", "b.png", "c.png"]
+    before = sorted(path.name for path in (work / inside).iterdir())
+    capsys.readouterr()
+    assert predict(work, out=inside) == 0
+    assert f"Left out 3 pictures in {work}/{inside}, where results go" in capsys.readouterr().out
+    assert listed(work, inside) == ["a.png", "b.png", "c.png"]
+    assert sorted(path.name for path in (work / inside).iterdir()) == before
+    # Without the list of an earlier run they are pictures of the user.
+    (work / inside / tool.LIST).unlink()
+    assert predict(work, out=inside) == 1
+    assert f"3 of 6 are in {work}/{inside}; give another" in capsys.readouterr().err
+    assert predict(work, folder=inside, out=inside) == 1
+    assert "would be overwritten" in capsys.readouterr().err
