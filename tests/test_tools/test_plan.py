@@ -8,13 +8,12 @@ writes ``tests/data/plans.txt`` anew, after a wanted change; read the difference
 from dataclasses import fields
 from pathlib import Path
 
+from own_data_config import CELLS
+
 from mmdet_rank.cli.own_data.facts import DataFacts, Machine
 from mmdet_rank.cli.own_data.plan import make_plan
 
 PLANS = Path(__file__).parents[1] / "data" / "plans.txt"
-CELLS = dict(classes=("Platelets", "RBC", "WBC"), num_train=205, num_empty=0, num_val=87,
-             num_objects=2804, long_side=640, small_object=38.0, large_object=220.0,
-             most_objects=30, has_masks=False)  # fmt: skip
 AERIAL = dict(classes=tuple(f"kind-{i}" for i in range(9)), num_train=1400, num_empty=100,
               num_val=300, num_objects=90_000, long_side=4000, small_object=12.5,
               large_object=300.0, most_objects=260, has_masks=False)  # fmt: skip

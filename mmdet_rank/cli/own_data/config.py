@@ -12,7 +12,7 @@ from mmengine.hub import get_config
 
 from mmdet_rank._mmengine import package_config
 from mmdet_rank.cli.own_data.detectors import Detector
-from mmdet_rank.cli.own_data.plan import Plan
+from mmdet_rank.cli.own_data.plan import MAX_DETS, Plan
 from mmdet_rank.files import written_whole
 from mmdet_rank.visualization.palette import class_colors
 
@@ -153,14 +153,13 @@ def make_config(
         )
         for split, file in files.items()
     }
-    evaluators = {
-        split: {
-            "type": "CocoLRPMetric",
-            "ann_file": str(files[split]),
-            "metric": ["bbox", "segm"] if detector.masks else "bbox",
-        }
-        for split in ("val", "test")
+    metric: dict[str, Any] = {
+        "type": "CocoLRPMetric",
+        "metric": ["bbox", "segm"] if detector.masks else "bbox",
     }
+    if plan.max_per_image > MAX_DETS:
+        metric["max_dets"] = plan.max_per_image
+    evaluators = {split: {**metric, "ann_file": str(files[split])} for split in ("val", "test")}
     content = {
         **{key: runtime[key] for key in ("custom_imports", "default_scope", "env_cfg")},
         **{key: runtime[key] for key in ("vis_backends", "log_level")},

@@ -13,6 +13,8 @@ BASE_LR, BASE_BATCH = 0.001, 8
 _SMALL = 16
 _STEP = 32
 _EPOCHS = 40
+#: Detections of an image that COCO's evaluation counts of each class.
+MAX_DETS = 100
 #: Names whose objects a mirror turns into others.
 _SIDES = ("left", "right")
 
@@ -32,7 +34,7 @@ class Plan:
         half: Whether to train in mixed precision.
         workers: Processes that load images.
         flip: Whether images are mirrored.
-        max_per_image: Detections of an image that are kept.
+        max_per_image: Detections of an image that are kept, and that figures count of each class.
         reasons: Setting, value and reason, each a text.
     """
 
@@ -102,9 +104,10 @@ def make_plan(
     choose("mirrored images", "half" if flip else "none", why)
     if data.num_empty:
         choose("empty pictures", data.num_empty, "have no objects and are not trained on")
-    most = max(100, math.ceil(1.5 * data.most_objects))
-    if most > 100:
-        choose("detections kept", most, f"a picture has {data.most_objects} objects")
+    most = max(MAX_DETS, math.ceil(1.5 * data.most_objects))
+    if most > MAX_DETS:
+        why = f"a picture has {data.most_objects} objects; AP and LRP Error count as many"
+        choose("detections kept", most, why)
     return Plan(
         image_size=size,
         anchor_scale=scale,

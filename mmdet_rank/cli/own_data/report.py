@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
 from mmdet_rank.cli.own_data.config import TRAINING
+from mmdet_rank.cli.own_data.plan import MAX_DETS
 from mmdet_rank.cli.own_data.training import EVALUATION
 from mmdet_rank.evaluation.image_errors import image_errors
 from mmdet_rank.evaluation.report import percent
@@ -33,7 +36,7 @@ def write_report(
     """Write ``report.html`` into the folder of a training.
 
     Args:
-        folder: With ``annotations/``, ``evaluation/`` and MMEngine's log.
+        folder: With ``config.py``, ``annotations/``, ``evaluation/`` and MMEngine's log.
         title: Of the page, such as the detector's name.
         pictures: Folder that the annotation files name pictures in.
         report: The LRP report.
@@ -108,7 +111,9 @@ def _add_pictures(page: Page, folder: Path, pictures: Path, report: dict, iou_ty
         for name, values in report["per_class"].items()
         if values["threshold"] is not None
     }
-    errors = image_errors(truth, detections, thresholds, iou_type)
+    evaluator = Config.fromfile(folder / "config.py").val_evaluator
+    limit = evaluator.get("max_dets", MAX_DETS)
+    errors = image_errors(truth, detections, thresholds, iou_type, max_dets=limit)
     page.paragraph(
         "Detections above the threshold of their class. Green: right, with its IoU; orange: "
         "false, with its score; yellow and dashed: missed."

@@ -1,0 +1,83 @@
+"""What `mmdet-rank train DATA` writes into its config and on its page, without a training."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import METRICS
+from own_data_config import CELLS, CPU, written_config
+
+from mmdet_rank.cli.own_data import report as page
+from mmdet_rank.cli.own_data.facts import DataFacts
+from mmdet_rank.cli.own_data.plan import make_plan
+from mmdet_rank.visualization.page import Page
+
+
+def crowded(folder, number=150):
+    """One picture of many objects, as the file of a split and as perfect results."""
+    boxes = [[10 * (i % 20), 10 * (i // 20), 8, 8] for i in range(number)]
+    annotations = [
+        dict(id=i, image_id=1, category_id=1, bbox=box, area=64, iscrowd=0)
+        for i, box in enumerate(boxes, start=1)
+    ]
+    names = enumerate(CELLS["classes"], start=1)
+    truth = {
+        "images": [dict(id=1, file_name="a.png", width=200, height=100)],
+        "annotations": annotations,
+        "categories": [dict(id=i, name=name) for i, name in names],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "val"):
+        (folder / f"{split}.json").write_text(json.dumps(truth))
+    scores = np.linspace(0.9, 0.5, number).tolist()
+    results = [
+        dict(image_id=1, category_id=1, bbox=box, score=score)
+        for box, score in zip(boxes, scores, strict=True)
+    ]
+    return truth, results
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_figures_count_as_many_detections_as_are_kept(tmp_path):
+    _, results = crowded(tmp_path / "annotations")
+    facts = DataFacts(**CELLS | dict(most_objects=150))
+    plan = make_plan(facts, CPU, smallest_stride=8)
+    assert (
+        "detections kept",
+        "225",
+        "a picture has 150 objects; AP and LRP Error count as many",
+    ) in (plan.reasons)
+    cfg = written_config(tmp_path, plan=plan)
+    assert cfg.model.test_cfg.max_per_img == 225
+    assert cfg.val_evaluator.max_dets == cfg.test_evaluator.max_dets == 225
+    metric = METRICS.build(cfg.val_evaluator)
+    metric.dataset_meta = dict(classes=CELLS["classes"])
+    boxes = torch.tensor([found["bbox"] for found in results], dtype=torch.float)
+    boxes[:, 2:] += boxes[:, :2]
+    prediction = dict(
+        bboxes=boxes,
+        scores=torch.tensor([found["score"] for found in results]),
+        labels=torch.zeros(len(results), dtype=torch.long),
+    )
+    sample = dict(img_id=1, ori_shape=(100, 200), pred_instances=prediction)
+    metric.process({}, [sample])
+    figures = metric.evaluate(size=1)
+    assert (figures["coco/bbox_oLRP"], figures["coco/bbox_mAP"]) == (0.0, 1.0)
+    # Elsewhere COCO's limit holds.
+    assert "max_dets" not in written_config(tmp_path).val_evaluator
+
+
+@pytest.mark.parametrize(("kept", "missed"), [(225, 0), (None, 50)])
+def test_pictures_of_the_page_count_what_its_figures_count(tmp_path, monkeypatch, kept, missed):
+    _, results = crowded(tmp_path / "annotations")
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation/detections.bbox.json").write_text(json.dumps(results))
+    limit = "" if kept is None else f", max_dets={kept}"
+    (tmp_path / "config.py").write_text(f"val_evaluator = dict(type='CocoLRPMetric'{limit})\n")
+    drawn = []
+    monkeypatch.setattr(page, "draw_errors", lambda path, errors, names: drawn.append(errors))
+    monkeypatch.setattr(Page, "figures", lambda self, *figures: None)
+    report = {"per_class": {"Platelets": {"threshold": 0.1}}}
+    page._add_pictures(Page("title"), tmp_path, tmp_path, report, "bbox")
+    assert [len(errors.missed) for errors in drawn] == [missed]
