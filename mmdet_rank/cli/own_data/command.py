@@ -11,7 +11,7 @@ from pathlib import Path
 import mmdet_rank.register  # noqa: F401
 
 from mmdet_rank.annotations.conversion import Conversion, convert_data
-from mmdet_rank.cli.errors import UserError, explained, refused_input
+from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.own_data import start
 from mmdet_rank.cli.own_data.config import (
     TRAINING,
@@ -25,7 +25,7 @@ from mmdet_rank.cli.own_data.detectors import BASES, Detector, check_base, find_
 from mmdet_rank.cli.own_data.facts import DataFacts, data_facts, this_machine
 from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, Plan, make_plan
 from mmdet_rank.cli.own_data.report import write_report
-from mmdet_rank.cli.own_data.training import LOG, run
+from mmdet_rank.cli.own_data.training import HOW_TO_END, LOG, run
 from mmdet_rank.evaluation.report import class_table, percent
 from mmdet_rank.files import load_json, write_json
 from mmdet_rank.models.backbones.efficientnet_lite0 import WEIGHTS, load_package_weights
@@ -54,16 +54,17 @@ def train_on_data(args: argparse.Namespace) -> None:
     state = _read_state(folder) if args.resume else _prepare(args, detector, base, folder)
     print(f"Training; its whole output is in {folder / LOG}", flush=True)
     report = run(folder / "config.py", half=state["half"], resume=args.resume)
-    page = write_report(
-        folder,
-        title=f"{state['detector']} on {Path(state['data']).name}",
-        pictures=Path(state["pictures"]),
-        report=report,
-        iou_type=state["iou_type"],
-        choices=state["choices"],
-        read=state["read"],
-        commands=_next_commands(folder, Path(state["pictures"])),
-    )
+    with interruptible(lambda: HOW_TO_END), explained("The training is done, but not its page"):
+        page = write_report(
+            folder,
+            title=f"{state['detector']} on {Path(state['data']).name}",
+            pictures=Path(state["pictures"]),
+            report=report,
+            iou_type=state["iou_type"],
+            choices=state["choices"],
+            read=state["read"],
+            commands=_next_commands(folder, Path(state["pictures"])),
+        )
     _conclude(folder, page, report, Path(state["pictures"]))
 
 

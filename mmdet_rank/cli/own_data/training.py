@@ -24,6 +24,11 @@ from mmdet_rank.files import load_json, write_json, written_whole
 LOG = "console.log"
 #: Folder, in that of the training, for what an evaluation writes.
 EVALUATION = "evaluation"
+#: The best checkpoint without the state of training, and what MMEngine calls the one with it.
+BEST = "best.pth"
+_BEST_OF_TRAINING = "best_*.pth"
+#: How to have what an interrupted end lacks.
+HOW_TO_END = "the training is done; add --resume to the same command for what it leaves"
 
 
 def run(config: Path, *, half: bool, resume: str | None) -> dict:
@@ -60,7 +65,7 @@ def run(config: Path, *, half: bool, resume: str | None) -> dict:
         runner.register_hook(ProgressHook(shown))
         with running.training(runner):
             runner.train()
-        with interruptible(lambda: "the training is done; add --resume to the same command"):
+        with interruptible(lambda: HOW_TO_END):
             return _evaluate(cfg, folder, runner)
 
 
@@ -78,8 +83,9 @@ def quiet(log: Path) -> Iterator:
 
 
 def _evaluate(cfg: Config, folder: Path, runner: Runner) -> dict:
-    best = _best_checkpoint(folder / TRAINING)
-    weights = checkpoints.read_checkpoint(str(best))["state_dict"]
+    best = _best_checkpoint(cfg, folder)
+    checkpoint = checkpoints.read_checkpoint(str(best))
+    weights = checkpoint["state_dict"]
     unwrapped(runner).load_state_dict(weights)
     prefix = folder / EVALUATION
     prefix.mkdir(exist_ok=True)
@@ -98,24 +104,25 @@ def _evaluate(cfg: Config, folder: Path, runner: Runner) -> dict:
             "category_ids": list(runner.test_evaluator.metrics[0].cat_ids),
         },
         "cfg": cfg.pretty_text,
-        "iter": _iteration_of(best),
+        "iter": checkpoint["meta"]["iter"],
     }
-    with written_whole(folder / "best.pth") as temporary:
+    with written_whole(folder / BEST) as temporary:
         torch.save({"state_dict": weights, "meta": meta}, temporary)
-    best.unlink()
+    # Any other than the copy that was just kept is one to go on from.
+    if best.match(_BEST_OF_TRAINING):
+        best.unlink()
     return report
 
 
-def _best_checkpoint(folder: Path) -> Path:
-    found = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
+def _best_checkpoint(cfg: Config, folder: Path) -> Path:
+    """The best checkpoint since the last call, or else what that call kept, or else the latest."""
+    training = folder / TRAINING
+    found = sorted(training.glob(_BEST_OF_TRAINING), key=lambda path: path.stat().st_mtime)
     if found:
         return found[-1]
-    latest = checkpoints.find_latest(str(folder))
+    if cfg.default_hooks.checkpoint.get("save_best") and (folder / BEST).is_file():
+        return folder / BEST
+    latest = checkpoints.find_latest(str(training))
     if latest is None:
-        raise UserError(f"Expected a checkpoint in {folder}, but there is none; train again")
+        raise UserError(f"Expected a checkpoint in {training}, but there is none; train again")
     return Path(latest)
-
-
-def _iteration_of(checkpoint: Path) -> int:
-    digits = checkpoint.stem.rpartition("_")[2]
-    return int(digits) if digits.isdigit() else 0

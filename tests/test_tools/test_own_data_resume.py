@@ -1,0 +1,97 @@
+"""`mmdet-rank train DATA --resume`: what it goes on from, and what stays; no step is trained."""
+
+from types import SimpleNamespace
+
+import labelled_data
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdet_rank.cli.main import main
+from mmdet_rank.cli.own_data import command, training
+from mmdet_rank.files import write_json
+
+REPORT = {"oLRP": 0.5, "AP": 0.4, "AP50": 0.7, "per_class": {}}
+
+
+def save(path, value, **meta):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": {"w": torch.tensor([float(value)])}, "meta": meta}, path)
+
+
+class Ended:
+    """A runner that has no step left; its model takes weights down."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.loaded = []
+        self.model = SimpleNamespace(load_state_dict=lambda w: self.loaded.append(w["w"].item()))
+        self.test_evaluator = SimpleNamespace(metrics=[SimpleNamespace(cat_ids=[1])])
+
+    def test(self):
+        report = REPORT | {"per_class": {"ring": {"threshold": 0.25}}}
+        write_json(self.folder / "evaluation/report.bbox.lrp.json", report)
+
+
+def ended(folder, **checkpoint):
+    cfg = Config(
+        dict(
+            test_evaluator=dict(metric="bbox"),
+            metainfo=dict(classes=("ring",)),
+            default_hooks=dict(checkpoint=dict(save_best="coco/bbox_oLRP") | checkpoint),
+        )
+    )
+    runner = Ended(folder)
+    assert training._evaluate(cfg, folder, runner)["oLRP"] == 0.5
+    best = torch.load(folder / "best.pth", weights_only=True)
+    assert [best["state_dict"]["w"].item()] == runner.loaded
+    return runner.loaded[0], best["meta"]["iter"]
+
+
+def test_each_end_keeps_the_best_checkpoint_and_those_of_the_training(tmp_path):
+    folder = tmp_path / "training"
+    for iteration in (3, 6):
+        save(folder / f"iter_{iteration}.pth", iteration, iter=iteration)
+    save(folder / "best_coco_bbox_oLRP_iter_3.pth", 3, iter=3)
+    steps = {folder / "iter_3.pth", folder / "iter_6.pth"}
+    for _ in range(3):
+        assert ended(tmp_path) == (3, 3)
+        assert set(folder.glob("*.pth")) == steps
+    # A longer training whose later evaluations are no better, and one in which one is.
+    save(folder / "iter_9.pth", 9, iter=9)
+    assert ended(tmp_path) == (3, 3)
+    save(folder / "best_coco_bbox_oLRP_iter_8.pth", 8, iter=8)
+    assert ended(tmp_path) == (8, 8)
+    assert set(folder.glob("*.pth")) == steps | {folder / "iter_9.pth"}
+    # Where none is kept as the best, the latest counts.
+    assert ended(tmp_path, save_best=None) == (9, 9)
+    assert (folder / "iter_9.pth").is_file()
+
+
+def prepared(tmp_path, monkeypatch, *options):
+    """Arguments of a training whose steps are left out, and its folder."""
+    data = labelled_data.write_voc(tmp_path / "data")
+    work = tmp_path / "work"
+    arguments = ["train", str(data), "--work-dir", str(work), "--base", "none", *options]
+    monkeypatch.setattr(command, "run", lambda *args, **kwargs: REPORT)
+    monkeypatch.setattr(command, "class_table", lambda report: "")
+    return arguments, work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "add --resume to the same command for what it leaves"),
+        (OSError("no space"), 1, "The training is done, but not its page: OSError: no space"),
+    ],
+)
+def test_a_page_that_is_not_written_is_told_in_a_sentence(
+    tmp_path, monkeypatch, capsys, error, code, message
+):
+    def fail(*args, **kwargs):
+        raise error
+
+    arguments, _ = prepared(tmp_path, monkeypatch)
+    monkeypatch.setattr(command, "write_report", fail)
+    assert main(arguments) == code
+    assert message in capsys.readouterr().err
