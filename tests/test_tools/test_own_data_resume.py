@@ -95,3 +95,65 @@ def test_a_page_that_is_not_written_is_told_in_a_sentence(
     monkeypatch.setattr(command, "write_report", fail)
     assert main(arguments) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-iters", "9"], "--max-iters 4, but got 9; leave it out"),
+        (["--seed", "5"], "--seed 0, but got 5; leave it out"),
+        (["--amp"], "--amp not given, but got given; leave it out"),
+        (["--detector", "rs-retinanet"], "--detector rs-atss, but got rs-retinanet;"),
+        (["--test-share", "0.1"], "--test-share 0.0, but got 0.1;"),
+        (["--cfg-options", "a.b=2", "c=(1,2)"], "--cfg-options a.b=1 c=(1, 2), but got a.b=2 "),
+    ],
+)
+def test_what_does_not_belong_to_the_training_is_refused(
+    tmp_path, monkeypatch, capsys, options, message
+):
+    state = {"data": str(tmp_path), "detector": "rs-atss"}
+    before = command._DECISIVE | dict(
+        max_iters=4, base="none", cfg_options=command._comparable({"a.b": 1, "c": (1, 2)})
+    )
+    write_json(tmp_path / "annotations/training.json", state | {"arguments": before})
+    (tmp_path / "config.py").write_text("")
+    resume = ["train", str(tmp_path), "--work-dir", str(tmp_path), "--resume"]
+    assert main([*resume, *options]) == 1
+    assert message in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "other"), *resume[2:]]) == 1
+    assert f"Expected {tmp_path}, the data of the training" in capsys.readouterr().err
+
+
+def test_the_same_command_goes_on_and_says_with_what(tmp_path, monkeypatch, capsys):
+    options = ["--detector", "rs-retinanet", "--seed", "3", "--max-iters", "4"]
+    settings = ["--cfg-options", "train_cfg.val_interval=3", "env_cfg.cudnn_benchmark=True"]
+    arguments, work = prepared(tmp_path, monkeypatch, *options, *settings)
+    monkeypatch.setattr(command, "write_report", lambda *args, **kwargs: "report.html")
+    assert main(arguments) == 0
+    capsys.readouterr()
+    shorter = [*arguments[:4], "--detector", "rs-retinanet"]
+    for again in (arguments, shorter):
+        assert main([*again, "--resume"]) == 0
+        assert f"Going on with rs-retinanet on {tmp_path / 'data'}\n" in capsys.readouterr().out
+    # A training that ended is not written over, even where its own checkpoints were removed.
+    save(work / "best.pth", 1)
+    assert main(arguments) == 1
+    assert "has checkpoints; add --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("set.v1", "set.v1"),
+        ("set.v2/data.yaml", "set.v2"),
+        ("set.v2/dataset.yml", "set.v2"),
+        ("coco/cells.json", "cells"),
+    ],
+)
+def test_data_sets_of_other_names_get_other_folders(tmp_path, monkeypatch, data, name):
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    monkeypatch.setattr(command, "_prepare", lambda args, detector, folder: folders.append(folder))
+    with pytest.raises(TypeError):
+        main(["train", data])
+    assert folders == [tmp_path / "work_dirs" / f"rs-atss_{name}"]

@@ -7,10 +7,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import mmdet_rank.register  # noqa: F401
 
 from mmdet_rank.annotations.conversion import Conversion, convert_data
+from mmdet_rank.cli.commands.train import OF_DATA
 from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.own_data import start
 from mmdet_rank.cli.own_data.config import (
@@ -25,12 +27,14 @@ from mmdet_rank.cli.own_data.detectors import BASES, Detector, check_base, find_
 from mmdet_rank.cli.own_data.facts import DataFacts, data_facts, this_machine
 from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, Plan, make_plan
 from mmdet_rank.cli.own_data.report import write_report
-from mmdet_rank.cli.own_data.training import HOW_TO_END, LOG, run
+from mmdet_rank.cli.own_data.training import BEST, HOW_TO_END, LOG, run
 from mmdet_rank.evaluation.report import class_table, percent
 from mmdet_rank.files import load_json, write_json
 from mmdet_rank.models.backbones.efficientnet_lite0 import WEIGHTS, load_package_weights
 
 STATE = "annotations/training.json"
+#: Arguments that decide what is prepared, with their defaults.
+_DECISIVE = {**OF_DATA, "amp": False, "cfg_options": None}
 
 
 def train_on_data(args: argparse.Namespace) -> None:
@@ -43,15 +47,10 @@ def train_on_data(args: argparse.Namespace) -> None:
         UserError: The data, the weights or the folder do not allow it.
     """
     detector = find_detector(args.detector)
-    base = check_base(detector, args.base)
-    if args.max_iters is not None and args.max_iters < 1:
-        raise UserError(
-            f"Expected --max-iters of 1 or more, but got {args.max_iters}; leave it out"
-        )
-    name = f"{detector.name}_{Path(args.config).resolve().stem}"
+    name = f"{detector.name}_{_name_of_data(Path(args.config).resolve())}"
     folder = Path(args.work_dir or Path("work_dirs", name))
     folder = folder.absolute()
-    state = _read_state(folder) if args.resume else _prepare(args, detector, base, folder)
+    state = _read_state(args, folder) if args.resume else _prepare(args, detector, folder)
     print(f"Training; its whole output is in {folder / LOG}", flush=True)
     report = run(folder / "config.py", half=state["half"], resume=args.resume)
     with interruptible(lambda: HOW_TO_END), explained("The training is done, but not its page"):
@@ -68,9 +67,26 @@ def train_on_data(args: argparse.Namespace) -> None:
     _conclude(folder, page, report, Path(state["pictures"]))
 
 
-def _prepare(args: argparse.Namespace, detector: Detector, base: str, folder: Path) -> dict:
+def _name_of_data(path: Path) -> str:
+    """What a data set is called: by its folder, or by its file unless all are called like that.
+
+    Example:
+        >>> _name_of_data(Path("cells/data.yaml")), _name_of_data(Path("cells/valid.json"))
+        ('cells', 'valid')
+    """
+    if path.suffix not in (".json", ".yaml", ".yml"):
+        return path.name
+    return path.parent.name if path.stem in ("data", "dataset") else path.stem
+
+
+def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict:
     """Convert, choose and write everything that comes before the training."""
-    if any((folder / TRAINING).glob("*.pth")):
+    base = check_base(detector, args.base)
+    if args.max_iters is not None and args.max_iters < 1:
+        raise UserError(
+            f"Expected --max-iters of 1 or more, but got {args.max_iters}; leave it out"
+        )
+    if any((folder / TRAINING).glob("*.pth")) or (folder / BEST).is_file():
         raise UserError(
             f"Expected a new folder for the training, but {folder} has checkpoints; add --resume "
             "to go on with that training, or give another --work-dir"
@@ -193,6 +209,7 @@ def _state(
 ) -> dict:
     return {
         "data": str(Path(args.config).absolute()),
+        "arguments": {name: _comparable(getattr(args, name)) for name in _DECISIVE},
         "detector": detector.name,
         "pictures": str(conversion.data.root),
         "iou_type": "segm" if detector.masks else "bbox",
@@ -209,12 +226,42 @@ def _table(reasons: list[tuple[str, str, str]]) -> str:
     )
 
 
-def _read_state(folder: Path) -> dict:
+def _read_state(args: argparse.Namespace, folder: Path) -> dict:
+    """What the training in a folder was prepared with, for the same command."""
     if not (folder / STATE).is_file() or not (folder / "config.py").is_file():
         raise UserError(
             f"Expected a training to go on with in {folder}, but there is none; leave --resume out"
         )
-    return load_json(folder / STATE)
+    state = load_json(folder / STATE)
+    if Path(args.config).resolve() != Path(state["data"]).resolve():
+        raise UserError(
+            f"Expected {state['data']}, the data of the training in {folder}, but got "
+            f"{args.config}; give that to go on, or another --work-dir to train anew"
+        )
+    for name, default in _DECISIVE.items():
+        given, before = _comparable(getattr(args, name)), state["arguments"][name]
+        if given not in (_comparable(default), before):
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(
+                f"Expected what the training in {folder} began with, {flag} {_shown(before)}, but "
+                f"got {_shown(given)}; leave it out to go on, or give another --work-dir to train "
+                "anew"
+            )
+    print(f"Going on with {state['detector']} on {state['data']}", flush=True)
+    return state
+
+
+def _comparable(value: Any) -> Any:
+    """An argument as JSON has it too, which has no tuples."""
+    return {k: repr(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={text}" for key, text in value.items())
+    if value is None or isinstance(value, bool):
+        return "given" if value else "not given"
+    return str(value)
 
 
 def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
