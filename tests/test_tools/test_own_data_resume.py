@@ -1,14 +1,21 @@
 """`mmdet-rank train DATA --resume`: what it goes on from, and what stays; no step is trained."""
 
+import shutil
 from types import SimpleNamespace
 
 import labelled_data
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import MessageHub
+from mmengine.runner import get_priority
 
+from mmdet_rank.cli import checkpoints
+from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.main import main
 from mmdet_rank.cli.own_data import command, training
+from mmdet_rank.cli.own_data.moved import OwnBestHook
 from mmdet_rank.files import write_json
 
 REPORT = {"oLRP": 0.5, "AP": 0.4, "AP50": 0.7, "per_class": {}}
@@ -111,7 +118,7 @@ def test_a_page_that_is_not_written_is_told_in_a_sentence(
 def test_what_does_not_belong_to_the_training_is_refused(
     tmp_path, monkeypatch, capsys, options, message
 ):
-    state = {"data": str(tmp_path), "detector": "rs-atss"}
+    state = {"data": str(tmp_path), "detector": "rs-atss", "folder": str(tmp_path)}
     before = command._DECISIVE | dict(
         max_iters=4, base="none", cfg_options=command._comparable({"a.b": 1, "c": (1, 2)})
     )
@@ -157,3 +164,53 @@ def test_data_sets_of_other_names_get_other_folders(tmp_path, monkeypatch, data,
     with pytest.raises(TypeError):
         main(["train", data])
     assert folders == [tmp_path / "work_dirs" / f"rs-atss_{name}"]
+
+
+@pytest.mark.parametrize("copied", ["copy", 'it\'s a "copy"'])
+def test_a_copy_is_trained_where_it_lies(tmp_path, monkeypatch, copied):
+    """Of the original nothing is read or removed, and its path is no more than a text."""
+    arguments, work = prepared(tmp_path, monkeypatch)
+    monkeypatch.setattr(command, "write_report", lambda *args, **kwargs: "report.html")
+    assert main(arguments) == 0
+    config = work / "config.py"
+    start = f"load_from = {str(work / 'annotations/start.pt')!r}"
+    config.write_text(config.read_text().replace("load_from = None", start))
+    save(work / "training/iter_2.pth", 2)
+    (work / "training/last_checkpoint").write_text(str(work / "training/iter_2.pth"))
+    copy = tmp_path / copied
+    shutil.copytree(work, copy)
+    before = config.read_bytes()
+
+    def stop(cfg):
+        built.append(cfg)
+        raise UserError("stop")
+
+    built = []
+    monkeypatch.setattr(training, "build_runner", stop)
+    monkeypatch.setattr(training, "select_start", lambda cfg, resume, trust: None)
+    monkeypatch.setattr(command, "run", training.run)
+    assert main([*arguments[:3], str(copy), *arguments[4:], "--resume"]) == 1
+    (cfg,) = built
+    assert cfg.work_dir == str(copy / "training")
+    assert cfg.load_from == str(copy / "annotations/start.pt")
+    for split in ("train", "val"):
+        assert cfg[f"{split}_dataloader"].dataset.ann_file == str(
+            copy / f"annotations/{split}.json"
+        )
+    assert cfg.val_evaluator.ann_file == str(copy / "annotations/val.json")
+    assert cfg.train_dataloader.dataset.data_prefix.img == str(tmp_path / "data")
+    assert checkpoints.find_latest(cfg.work_dir) == str(copy / "training/iter_2.pth")
+    # What is tested afterwards comes from the file.
+    assert Config.fromfile(copy / "config.py").test_evaluator.ann_file.startswith(str(copy))
+    assert config.read_bytes() == before
+    assert command.load_json(copy / command.STATE)["folder"] == str(copy)
+
+
+def test_a_copy_removes_its_own_best_checkpoint():
+    hub = MessageHub("test_own_data_resume")
+    hub.update_info("best_ckpt", "/original/training/best_coco_bbox_oLRP_iter_2.pth")
+    hub.update_info("best_score", 0.5)
+    OwnBestHook().before_train(SimpleNamespace(work_dir="/copy/training", message_hub=hub))
+    own = "/copy/training/best_coco_bbox_oLRP_iter_2.pth"
+    assert (hub.get_info("best_ckpt"), hub.get_info("best_score")) == (own, 0.5)
+    assert get_priority(OwnBestHook.priority) < get_priority(CheckpointHook.priority)

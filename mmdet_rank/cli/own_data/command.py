@@ -25,6 +25,7 @@ from mmdet_rank.cli.own_data.config import (
 )
 from mmdet_rank.cli.own_data.detectors import BASES, Detector, check_base, find_detector
 from mmdet_rank.cli.own_data.facts import DataFacts, data_facts, this_machine
+from mmdet_rank.cli.own_data.moved import settle
 from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, Plan, make_plan
 from mmdet_rank.cli.own_data.report import write_report
 from mmdet_rank.cli.own_data.training import BEST, HOW_TO_END, LOG, run
@@ -86,6 +87,11 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         raise UserError(
             f"Expected --max-iters of 1 or more, but got {args.max_iters}; leave it out"
         )
+    if "work_dir" in (args.cfg_options or {}):
+        raise UserError(
+            "Expected the folder of the training by --work-dir, but got work_dir by --cfg-options; "
+            "give it by --work-dir"
+        )
     if any((folder / TRAINING).glob("*.pth")) or (folder / BEST).is_file():
         raise UserError(
             f"Expected a new folder for the training, but {folder} has checkpoints; add --resume "
@@ -134,7 +140,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         with explained("--cfg-options do not fit the config"):
             cfg.merge_from_dict(args.cfg_options)
     write_config(folder / "config.py", cfg, plan, shlex.join(["mmdet-rank", *sys.argv[1:]]))
-    state = _state(args, detector, conversion, plan)
+    state = _state(args, detector, folder, conversion, plan)
     write_json(folder / STATE, state)
     return state
 
@@ -205,9 +211,10 @@ def _start_reason(base: str) -> str:
 
 
 def _state(
-    args: argparse.Namespace, detector: Detector, conversion: Conversion, plan: Plan
+    args: argparse.Namespace, detector: Detector, folder: Path, conversion: Conversion, plan: Plan
 ) -> dict:
     return {
+        "folder": str(folder),
         "data": str(Path(args.config).absolute()),
         "arguments": {name: _comparable(getattr(args, name)) for name in _DECISIVE},
         "detector": detector.name,
@@ -247,6 +254,10 @@ def _read_state(args: argparse.Namespace, folder: Path) -> dict:
                 f"got {_shown(given)}; leave it out to go on, or give another --work-dir to train "
                 "anew"
             )
+    if Path(state["folder"]) != folder:
+        settle(folder, Path(state["folder"]))
+        state["folder"] = str(folder)
+        write_json(folder / STATE, state)
     print(f"Going on with {state['detector']} on {state['data']}", flush=True)
     return state
 

@@ -15,6 +15,7 @@ from mmdet_rank.cli import checkpoints, running
 from mmdet_rank.cli.class_order import order_classes
 from mmdet_rank.cli.errors import UserError, interruptible
 from mmdet_rank.cli.own_data.config import TRAINING
+from mmdet_rank.cli.own_data.moved import OwnBestHook
 from mmdet_rank.cli.own_data.progress import ProgressHook
 from mmdet_rank.cli.train import build_runner, enable_amp, make_resumable, select_start
 from mmdet_rank.engine.wrapped import unwrapped
@@ -52,6 +53,7 @@ def run(config: Path, *, half: bool, resume: str | None) -> dict:
     folder = config.parent
     cfg = Config.fromfile(config)
     cfg.launcher = "none"
+    cfg.work_dir = str(folder / TRAINING)
     # The thresholds are chosen on the validation pictures; those for testing wait for `test`.
     cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     if half:
@@ -62,6 +64,7 @@ def run(config: Path, *, half: bool, resume: str | None) -> dict:
         make_resumable(cfg, {})
         order_classes(cfg)
         runner = build_runner(cfg)
+        runner.register_hook(OwnBestHook())
         runner.register_hook(ProgressHook(shown))
         with running.training(runner):
             runner.train()
