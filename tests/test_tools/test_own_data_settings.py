@@ -8,7 +8,9 @@ import torch
 from mmdet.registry import METRICS
 from own_data_config import CELLS, CPU, written_config
 
+from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.own_data import report as page
+from mmdet_rank.cli.own_data import training
 from mmdet_rank.cli.own_data.facts import DataFacts
 from mmdet_rank.cli.own_data.plan import make_plan
 from mmdet_rank.visualization.page import Page
@@ -81,3 +83,37 @@ def test_pictures_of_the_page_count_what_its_figures_count(tmp_path, monkeypatch
     report = {"per_class": {"Platelets": {"threshold": 0.1}}}
     page._add_pictures(Page("title"), tmp_path, tmp_path, report, "bbox")
     assert [len(errors.missed) for errors in drawn] == [missed]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "wrapper", "scale"),
+    [(True, "AmpOptimWrapper", "dynamic"), (False, "mmdet.BFloat16OptimWrapper", None)],
+)
+def test_mixed_precision_is_in_the_config(tmp_path, monkeypatch, gpu, wrapper, scale):
+    """So that training its file again is the same training."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    plan = make_plan(DataFacts(**CELLS), CPU, smallest_stride=8, amp=True)
+    cfg = written_config(tmp_path, plan=plan)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.get("loss_scale")) == (wrapper, scale)
+    assert cfg.optim_wrapper.optimizer.lr == 0.001
+    plan = make_plan(DataFacts(**CELLS), CPU, smallest_stride=8)
+    assert written_config(tmp_path, plan=plan).optim_wrapper.type == "OptimWrapper"
+
+
+def test_mixed_precision_of_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
+    def stop(cfg):
+        built.append(cfg)
+        raise UserError("stop")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, "is_available", lambda: True)
+        plan = make_plan(DataFacts(**CELLS), CPU, smallest_stride=8, amp=True)
+        assert written_config(tmp_path, plan=plan).optim_wrapper.type == "AmpOptimWrapper"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(training, "build_runner", stop)
+    monkeypatch.setattr(training, "order_classes", lambda cfg: None)
+    built = []
+    with pytest.raises(UserError, match="stop"):
+        training.run(tmp_path / "config.py", resume=None)
+    assert built[0].optim_wrapper.type == "mmdet.BFloat16OptimWrapper"
+    assert "loss_scale" not in built[0].optim_wrapper

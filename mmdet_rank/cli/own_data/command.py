@@ -26,7 +26,7 @@ from mmdet_rank.cli.own_data.config import (
 from mmdet_rank.cli.own_data.detectors import BASES, Detector, check_base, find_detector
 from mmdet_rank.cli.own_data.facts import DataFacts, data_facts, this_machine
 from mmdet_rank.cli.own_data.moved import settle
-from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, Plan, make_plan
+from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, make_plan
 from mmdet_rank.cli.own_data.report import write_report
 from mmdet_rank.cli.own_data.training import BEST, HOW_TO_END, LOG, run
 from mmdet_rank.evaluation.report import class_table, percent
@@ -53,7 +53,7 @@ def train_on_data(args: argparse.Namespace) -> None:
     folder = folder.absolute()
     state = _read_state(args, folder) if args.resume else _prepare(args, detector, folder)
     print(f"Training; its whole output is in {folder / LOG}", flush=True)
-    report = run(folder / "config.py", half=state["half"], resume=args.resume)
+    report = run(folder / "config.py", resume=args.resume)
     with interruptible(lambda: HOW_TO_END), explained("The training is done, but not its page"):
         page = write_report(
             folder,
@@ -140,7 +140,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         with explained("--cfg-options do not fit the config"):
             cfg.merge_from_dict(args.cfg_options)
     write_config(folder / "config.py", cfg, plan, shlex.join(["mmdet-rank", *sys.argv[1:]]))
-    state = _state(args, detector, folder, conversion, plan)
+    state = _state(args, detector, folder, conversion, plan.reasons)
     write_json(folder / STATE, state)
     return state
 
@@ -211,7 +211,11 @@ def _start_reason(base: str) -> str:
 
 
 def _state(
-    args: argparse.Namespace, detector: Detector, folder: Path, conversion: Conversion, plan: Plan
+    args: argparse.Namespace,
+    detector: Detector,
+    folder: Path,
+    conversion: Conversion,
+    reasons: list[tuple[str, str, str]],
 ) -> dict:
     return {
         "folder": str(folder),
@@ -220,8 +224,7 @@ def _state(
         "detector": detector.name,
         "pictures": str(conversion.data.root),
         "iou_type": "segm" if detector.masks else "bbox",
-        "half": plan.half,
-        "choices": [list(reason) for reason in plan.reasons],
+        "choices": [list(reason) for reason in reasons],
         "read": conversion.describe(),
     }
 

@@ -13,6 +13,7 @@ from mmengine.hub import get_config
 from mmdet_rank._mmengine import package_config
 from mmdet_rank.cli.own_data.detectors import Detector
 from mmdet_rank.cli.own_data.plan import MAX_DETS, Plan
+from mmdet_rank.cli.train import enable_amp
 from mmdet_rank.files import written_whole
 from mmdet_rank.visualization.palette import class_colors
 
@@ -195,7 +196,10 @@ def make_config(
     for part in _dicts(content):
         # What MMDetection's own configs inherit; one scope holds for all here.
         part.pop("_scope_", None)
-    return Config(content)
+    cfg = Config(content)
+    if plan.half:
+        enable_amp(cfg)
+    return cfg
 
 
 def write_config(path: Path, cfg: Config, plan: Plan, command: str) -> None:

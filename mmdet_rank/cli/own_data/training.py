@@ -32,7 +32,7 @@ _BEST_OF_TRAINING = "best_*.pth"
 HOW_TO_END = "the training is done; add --resume to the same command for what it leaves"
 
 
-def run(config: Path, *, half: bool, resume: str | None) -> dict:
+def run(config: Path, *, resume: str | None) -> dict:
     """Train as a config says, evaluate the best checkpoint, and keep what matters.
 
     Beside the config come to lie ``best.pth`` (weights, classes and the config), ``lrp.json``,
@@ -40,7 +40,6 @@ def run(config: Path, *, half: bool, resume: str | None) -> dict:
 
     Args:
         config: The file that `write_config` wrote, in the folder of the training.
-        half: Whether to train in mixed precision.
         resume: Checkpoint to go on from, "auto" for the last one in the folder, None to begin.
 
     Returns:
@@ -56,7 +55,8 @@ def run(config: Path, *, half: bool, resume: str | None) -> dict:
     cfg.work_dir = str(folder / TRAINING)
     # The thresholds are chosen on the validation pictures; those for testing wait for `test`.
     cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
-    if half:
+    if cfg.optim_wrapper.type == "AmpOptimWrapper" and not torch.cuda.is_available():
+        # It was prepared on a machine with a GPU.
         enable_amp(cfg)
     checkpoints.use_safe_loading(False)
     with quiet(folder / LOG) as shown:
