@@ -27,6 +27,7 @@ def written_config(folder, name="rs-atss", plan=None, **changed):
         classes=facts.classes,
         pictures=Path("/pictures"),
         work_dir=folder,
+        tested=False,
         load_from=None,
         seed=0,
     )

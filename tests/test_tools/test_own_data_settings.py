@@ -2,15 +2,18 @@
 
 import json
 
+import labelled_data
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import METRICS
+from mmengine.config import Config
 from own_data_config import CELLS, CPU, written_config
 
 from mmdet_rank.cli.errors import UserError
+from mmdet_rank.cli.main import main
+from mmdet_rank.cli.own_data import command, training
 from mmdet_rank.cli.own_data import report as page
-from mmdet_rank.cli.own_data import training
 from mmdet_rank.cli.own_data.facts import DataFacts
 from mmdet_rank.cli.own_data.plan import make_plan
 from mmdet_rank.visualization.page import Page
@@ -117,3 +120,40 @@ def test_mixed_precision_of_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
         training.run(tmp_path / "config.py", resume=None)
     assert built[0].optim_wrapper.type == "mmdet.BFloat16OptimWrapper"
     assert "loss_scale" not in built[0].optim_wrapper
+
+
+@pytest.mark.parametrize("test", ["without pictures", "without objects", "of an earlier data set"])
+def test_what_has_no_objects_is_not_tested_on(tmp_path, monkeypatch, capsys, test):
+    data = labelled_data.write_coco(tmp_path / "data")
+    work = tmp_path / "work"
+    file, names = data / "annotations/instances_test2017.json", ""
+    if test == "of an earlier data set":
+        file, names = work / "annotations/test.json", "d"
+        file.parent.mkdir(parents=True)
+    elif test == "without objects":
+        names = "e"
+        labelled_data.write_pictures(data / "test2017", names)
+    file.write_text(json.dumps(labelled_data.coco_data(names)))
+    shown = []
+    report = {"oLRP": 0.5, "AP": 0.4, "AP50": 0.7, "per_class": {}}
+    monkeypatch.setattr(command, "run", lambda *args, **kwargs: report)
+    monkeypatch.setattr(command, "class_table", lambda report: "")
+    monkeypatch.setattr(command, "write_report", lambda *args, **more: shown.append(more))
+    assert main(["train", str(data), "--work-dir", str(work), "--base", "none"]) == 0
+    said = capsys.readouterr().out
+    assert f"Detect on pictures: mmdet-rank predict {work} {data}/val2017 --out" in said
+    assert "Evaluate on the validation pictures: mmdet-rank test" in said
+    assert list(shown[0]["commands"]) == [
+        "Detect on pictures",
+        "Evaluate on the validation pictures",
+    ]
+    cfg = Config.fromfile(work / "config.py")
+    assert cfg.test_dataloader.dataset.ann_file == str(work / "annotations/val.json")
+    assert cfg.test_evaluator.ann_file == str(work / "annotations/val.json")
+
+
+def test_a_test_set_is_tested_on(tmp_path):
+    cfg = written_config(tmp_path, tested=True)
+    assert cfg.test_dataloader.dataset.ann_file == str(tmp_path / "annotations/test.json")
+    assert cfg.test_evaluator.ann_file == str(tmp_path / "annotations/test.json")
+    assert cfg.val_evaluator.ann_file == str(tmp_path / "annotations/val.json")

@@ -12,6 +12,7 @@ from typing import Any
 import mmdet_rank.register  # noqa: F401
 
 from mmdet_rank.annotations.conversion import Conversion, convert_data
+from mmdet_rank.annotations.pictures import CONVERSION
 from mmdet_rank.cli.commands.train import OF_DATA
 from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.own_data import start
@@ -52,6 +53,7 @@ def train_on_data(args: argparse.Namespace) -> None:
     folder = Path(args.work_dir or Path("work_dirs", name))
     folder = folder.absolute()
     state = _read_state(args, folder) if args.resume else _prepare(args, detector, folder)
+    commands = _next_commands(folder, Path(state["pictures"]))
     print(f"Training; its whole output is in {folder / LOG}", flush=True)
     report = run(folder / "config.py", resume=args.resume)
     with interruptible(lambda: HOW_TO_END), explained("The training is done, but not its page"):
@@ -63,9 +65,9 @@ def train_on_data(args: argparse.Namespace) -> None:
             iou_type=state["iou_type"],
             choices=state["choices"],
             read=state["read"],
-            commands=_next_commands(folder, Path(state["pictures"])),
+            commands=commands,
         )
-    _conclude(folder, page, report, Path(state["pictures"]))
+    _conclude(page, report, commands)
 
 
 def _name_of_data(path: Path) -> str:
@@ -133,6 +135,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         classes=facts.classes,
         pictures=conversion.data.root,
         work_dir=folder,
+        tested=_has_test(folder),
         load_from=load_from,
         seed=args.seed,
     )
@@ -278,10 +281,17 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+def _has_test(folder: Path) -> bool:
+    """Whether what was converted has pictures to test on, with objects.
+
+    A file of an earlier conversion may lie there too.
+    """
+    return any(load_json(folder / CONVERSION)["objects"].get("test", {}).values())
+
+
 def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
     place = shlex.quote(str(folder))
-    has_test = (folder / "annotations" / "test.json").is_file()
-    measured, split = ("test", "test") if has_test else ("validation", "val")
+    measured, split = ("test", "test") if _has_test(folder) else ("validation", "val")
     images = load_json(folder / "annotations" / f"{split}.json")["images"]
     shown = os.path.commonpath([(pictures / image["file_name"]).parent for image in images])
     return {
@@ -292,12 +302,12 @@ def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
     }
 
 
-def _conclude(folder: Path, page: Path, report: dict, pictures: Path) -> None:
+def _conclude(page: Path, report: dict, commands: dict[str, str]) -> None:
     print(class_table(report))
     print(
         f"oLRP {percent(report['oLRP'])} (an error: lower is better), AP {percent(report['AP'])}, "
         f"AP50 {percent(report['AP50'])}, in percent, on the validation pictures"
     )
     print(f"Wrote {page}, best.pth, lrp.json, thresholds.json and config.py beside it")
-    for what, command in _next_commands(folder, pictures).items():
+    for what, command in commands.items():
         print(f"{what}: {command}")

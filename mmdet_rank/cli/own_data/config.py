@@ -111,6 +111,7 @@ def make_config(
     classes: tuple[str, ...],
     pictures: Path,
     work_dir: Path,
+    tested: bool,
     load_from: str | None,
     seed: int,
 ) -> Config:
@@ -125,6 +126,7 @@ def make_config(
         classes: Names.
         pictures: Folder that the annotation files name pictures in.
         work_dir: Of the training; holds ``annotations/``.
+        tested: Whether ``annotations/`` has pictures to test on.
         load_from: Checkpoint to start from.
         seed: Of everything random.
     """
@@ -146,7 +148,7 @@ def make_config(
     annotations = work_dir / "annotations"
     pipelines = _pipelines(plan, detector.masks)
     files = {split: annotations / f"{split}.json" for split in ("train", "val", "test")}
-    if not files["test"].is_file():
+    if not tested:
         files["test"] = files["val"]
     loaders = {
         split: _loader(
