@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import deque
@@ -20,8 +21,10 @@ _MINUTE = 60
 class ProgressHook(Hook):
     """Shows a bar, and the time left with that of the evaluations to come.
 
-    The time of a step is the median of recent ones, that of an evaluation the mean of those that
-    were; before the first one, it is reckoned from the steps.
+    The time of a step, from the end of the one before, has the wait for its images in it. It is the
+    mean of recent ones, since several processes load images in bursts; the first, which waits for
+    them to begin, counts no longer than it is alone. The time of an evaluation is the mean of those
+    that were; before the first one, it is reckoned from the steps.
 
     Args:
         stream: Where to write.
@@ -31,6 +34,7 @@ class ProgressHook(Hook):
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.first: float | None = None
         self.steps: deque[float] = deque(maxlen=_RECENT)
         self.evaluations: list[float] = []
         self.loss = ""
@@ -49,14 +53,20 @@ class ProgressHook(Hook):
         )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Note when a step began."""
-        self.began = time.perf_counter()
+        """Note when the first step began."""
+        if self.first is None:
+            self.began = time.perf_counter()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Move the bar. The loss is that of the log, for reading it anew would wait for the GPU."""
-        self.steps.append(time.perf_counter() - self.began)
+        now = time.perf_counter()
+        if self.first is None:
+            self.first = now - self.began
+        else:
+            self.steps.append(now - self.began)
+        self.began = now
         history = runner.message_hub.log_scalars.get("train/loss")
         if history is not None and self.every_n_train_iters(runner, 10):
             self.loss = f", loss {history.current():.3f}"
@@ -75,16 +85,21 @@ class ProgressHook(Hook):
             if key.endswith("bbox_mAP"):
                 self.figures = f", AP {100 * value:.1f}"
 
+    def after_val(self, runner: Runner) -> None:
+        """Leave the evaluation out of the next step."""
+        self.began = time.perf_counter()
+
     def after_train(self, runner: Runner) -> None:
         """End the bar."""
         self.bar.close()
 
     def time_left(self, runner: Runner) -> float:
         """Seconds until the last step and the evaluations are done, one more at the end."""
-        step = statistics.median(self.steps)
+        step = statistics.fmean(self.steps) if self.steps else self.first or 0.0
         interval = runner.val_interval or runner.max_iters
         done = runner.iter + 1
-        to_come = runner.max_iters // interval - done // interval + 1
+        # That of the step just done is to come, and that of the last step, whatever its number.
+        to_come = math.ceil(runner.max_iters / interval) - runner.iter // interval + 1
         if self.evaluations:
             evaluation = statistics.fmean(self.evaluations)
         else:
