@@ -1,20 +1,27 @@
 """What `mmdet-rank train DATA` writes into its config and on its page, without a training."""
 
 import json
+import math
+from dataclasses import replace
 
 import labelled_data
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import METRICS
+from mmdet.registry import METRICS, TASK_UTILS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 from own_data_config import CELLS, CPU, written_config
 
+from mmdet_rank.annotations.records import DataSet, Labelled, Picture
 from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.main import main
-from mmdet_rank.cli.own_data import command, training
+from mmdet_rank.cli.own_data import command, start, training
 from mmdet_rank.cli.own_data import report as page
-from mmdet_rank.cli.own_data.facts import DataFacts
+from mmdet_rank.cli.own_data.config import make_model, read_config, rpn_stride
+from mmdet_rank.cli.own_data.detectors import find_detector
+from mmdet_rank.cli.own_data.facts import DataFacts, Machine, data_facts
 from mmdet_rank.cli.own_data.plan import make_plan
 from mmdet_rank.visualization.page import Page
 
@@ -157,3 +164,63 @@ def test_a_test_set_is_tested_on(tmp_path):
     assert cfg.test_dataloader.dataset.ann_file == str(tmp_path / "annotations/test.json")
     assert cfg.test_evaluator.ann_file == str(tmp_path / "annotations/test.json")
     assert cfg.val_evaluator.ann_file == str(tmp_path / "annotations/val.json")
+
+
+def positives(cfg, box):
+    """How many anchors an RPN of 1280 x 1280 pixels gives to an object."""
+    generator = TASK_UTILS.build(cfg.model.rpn_head.anchor_generator)
+    sizes = [(math.ceil(1280 / stride),) * 2 for stride, _ in generator.strides]
+    priors = InstanceData(priors=torch.cat(generator.grid_priors(sizes, device="cpu")))
+    truth = InstanceData(bboxes=torch.tensor([box]).float(), labels=torch.zeros(1).long())
+    assigner = TASK_UTILS.build(cfg.model.train_cfg.rpn.assigner)
+    return int((assigner.assign(priors, truth).gt_inds == 1).sum())
+
+
+@pytest.mark.parametrize("name", ["rs-faster-rcnn", "mask-rcnn"])
+def test_an_rpn_has_anchors_for_small_and_large_objects(tmp_path, name):
+    init_default_scope("mmdet")
+    large = DataFacts(**CELLS | dict(long_side=1280, small_object=16.0, large_object=900.0))
+    source = make_model(read_config(find_detector(name).small), 3, "none")
+    gpu = Machine("a GPU", 40.0, True, 16)
+    options = dict(smallest_stride=4, rpn_stride=rpn_stride(source))
+    plan = make_plan(large, gpu, **options)
+    assert (plan.image_size, plan.anchor_scale, plan.more_levels) == (1280, 4, 2)
+    cfg = written_config(tmp_path, name, plan=plan)
+    assert cfg.model.rpn_head.anchor_generator.strides == [4, 8, 16, 32, 64, 128, 256]
+    # Side by side: 16, 30, 400, 600 px, and most of the image.
+    boxes = [(93, 95, 109, 111), (185, 285, 215, 315), (100, 500, 500, 900)]
+    boxes += [(340, 340, 940, 940), (140, 210, 1240, 1010)]
+    assert all(positives(cfg, box) > 0 for box in boxes)
+    # The levels end where the objects do: those of one's own suffice for smaller ones.
+    near = make_plan(replace(large, large_object=300.0), gpu, **options)
+    assert near.more_levels == 0
+    assert (
+        rpn_stride(make_model(read_config(find_detector("rs-retinanet").small), 3, "none")) is None
+    )
+    # The weights are those of the detector without the levels.
+    model = start.build(cfg.model)
+    assert list(model.state_dict()) == list(start.build(source).state_dict())
+    with torch.no_grad():
+        levels = model.extract_feat(torch.zeros(1, 3, 320, 256))
+        scores, _ = model.rpn_head(levels)
+    assert [tuple(s.shape[1:]) for s in scores[4:]] == [(3, 5, 4), (3, 3, 2), (3, 2, 1)]
+
+
+def test_one_box_of_a_class_decides_for_no_other(tmp_path):
+    def picture(number):
+        objects = [Labelled("cell", (4 * i, 40, 40 + i, 40 + i)) for i in range(4)]
+        if number == 0:
+            objects += [Labelled("dot", (1, 1, 2, 2)), Labelled("sheet", (0, 0, 190, 90))]
+        return Picture(tmp_path / f"{number}.png", 200, 100, objects)
+
+    splits = {"train": [picture(i) for i in range(3)], "val": [picture(3)]}
+    data = DataSet("COCO", tmp_path, {"cell": 1, "dot": 2, "sheet": 3}, splits)
+    found = data_facts(data)
+    assert (found.small_object, found.large_object) == (40.0, 43.0)
+    assert found.set_aside == ("dot", "sheet")
+    # Of twelve pictures' cells and one class more, large and frequent enough.
+    for each in splits["train"]:
+        each.objects += [Labelled("sheet", (0, 0, 90, 90))] * 4
+    found = data_facts(data)
+    assert found.set_aside == ("dot",)
+    assert (found.small_object, found.large_object) == (40.0, pytest.approx(106.3, abs=0.1))

@@ -21,6 +21,8 @@ SIGNS = dict(classes=("turn_left", "turn-right"), num_train=3, num_empty=2, num_
              num_objects=3, long_side=100, small_object=90.0, large_object=95.0, most_objects=1,
              has_masks=True)  # fmt: skip
 LETTERS = SIGNS | dict(classes=("a", "dot"), num_train=9, long_side=300, small_object=7.0)
+SHIPS = CELLS | dict(classes=("boat", "raft", "tanker"), long_side=1280, small_object=16.0,
+                     large_object=900.0, set_aside=("raft",))  # fmt: skip
 CASES = {
     "cells, two cores": (CELLS, Machine(None, 0.0, False, 2), dict(smallest_stride=8)),
     "cells, one core, mixed": (CELLS, Machine(None, 0.0, False, 1),
@@ -33,6 +35,8 @@ CASES = {
     "signs, two cores": (SIGNS, Machine(None, 0.0, False, 2), dict(smallest_stride=8)),
     "signs, a GPU, another rate": (SIGNS, Machine("T4", 14.6, True, 4),
                                    dict(smallest_stride=8, lr=0.01, lr_batch=16, max_iters=5)),
+    "ships, a GPU, an RPN": (SHIPS, Machine("T4", 14.6, True, 4),
+                             dict(smallest_stride=4, rpn_stride=64)),
     "letters, three cores": (LETTERS, Machine(None, 0.0, False, 3), dict(smallest_stride=8)),
 }  # fmt: skip
 

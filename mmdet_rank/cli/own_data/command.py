@@ -21,6 +21,7 @@ from mmdet_rank.cli.own_data.config import (
     make_config,
     make_model,
     read_config,
+    rpn_stride,
     smallest_stride,
     write_config,
 )
@@ -119,6 +120,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         facts,
         this_machine(),
         smallest_stride=smallest_stride(model),
+        rpn_stride=rpn_stride(model),
         lr=lr,
         lr_batch=lr_batch,
         max_iters=args.max_iters,

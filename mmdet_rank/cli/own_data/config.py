@@ -101,6 +101,15 @@ def smallest_stride(model: dict) -> int | None:
     return min(strides) if strides else None
 
 
+def rpn_stride(model: dict) -> int | None:
+    """The largest stride of an RPN; None for a detector without one.
+
+    Its assigner alone gives no anchor to an object that overlaps none by 0.3. Of the others, every
+    object has one.
+    """
+    return max(model["rpn_head"]["anchor_generator"]["strides"]) if "rpn_head" in model else None
+
+
 def make_config(
     model: dict,
     plan: Plan,
@@ -320,6 +329,12 @@ def _set_anchors(model: dict, plan: Plan) -> None:
             generator["octave_base_scale"] = plan.anchor_scale
         elif "scales" in generator:
             generator["scales"] = [plan.anchor_scale]
+    if plan.more_levels:
+        # Levels share their weights, so that those of a checkpoint fit as before.
+        strides = model["rpn_head"]["anchor_generator"]["strides"]
+        last = strides[-1]
+        strides += [last * 2**level for level in range(1, plan.more_levels + 1)]
+        model["neck"]["num_outs"] += plan.more_levels
 
 
 def _set_limit(model: dict, plan: Plan) -> None:

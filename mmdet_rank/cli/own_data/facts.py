@@ -13,6 +13,8 @@ from mmdet_rank.annotations.records import DataSet
 
 #: A GPU below this compute capability has no fast float16.
 _TENSOR_CORES = (7, 0)
+#: A class of fewer objects does not decide, where there are others.
+_HANDFUL = 10
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,11 @@ class DataFacts:
         long_side: Median of the pictures' longer sides, in pixels.
         small_object: Side, the root of the area, that nine of ten objects exceed, in pixels; of
             the class whose objects are smallest.
-        large_object: Side that one of twenty objects exceeds.
+        large_object: Side that one of twenty objects exceeds; of the class whose objects are
+            largest.
         most_objects: The most objects of a picture.
         has_masks: Whether every training object has a mask.
+        set_aside: Classes of too few objects to say how small or large they are.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +47,7 @@ class DataFacts:
     large_object: float
     most_objects: int
     has_masks: bool
+    set_aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,11 @@ def data_facts(data: DataSet) -> DataFacts:
     objects = [labelled for labels in counted for labelled in labels]
     sides = np.sqrt([labelled.box[2] * labelled.box[3] for labelled in objects])
     names = np.array([labelled.category for labelled in objects])
-    small = min(float(np.quantile(sides[names == name], 0.1)) for name in np.unique(names))
+    by_class = {str(name): sides[names == name] for name in np.unique(names)}
+    # One box that is mislabelled would decide for all others.
+    few = [name for name, found in by_class.items() if len(found) < _HANDFUL]
+    set_aside = few if len(few) < len(by_class) else []
+    judged = [found for name, found in by_class.items() if name not in set_aside]
     with_objects = sum(bool(labels) for labels in counted)
     everywhere = [labels for pictures in data.splits.values() for labels in pictures]
     return DataFacts(
@@ -97,10 +106,11 @@ def data_facts(data: DataSet) -> DataFacts:
         num_val=len(data.splits["val"]),
         num_objects=len(objects),
         long_side=round(statistics.median(max(p.width, p.height) for p in train)),
-        small_object=small,
-        large_object=float(np.quantile(sides, 0.95)),
+        small_object=min(float(np.quantile(found, 0.1)) for found in judged),
+        large_object=max(float(np.quantile(found, 0.95)) for found in judged),
         most_objects=max(len(picture.objects) for picture in everywhere),
         has_masks=all(labelled.segmentation is not None for labelled in objects),
+        set_aside=tuple(set_aside),
     )
 
 

@@ -26,6 +26,7 @@ class Plan:
     Attributes:
         image_size: Longest side of the images, in pixels.
         anchor_scale: Smallest anchor over the smallest stride; None for detectors without anchors.
+        more_levels: Levels, each of twice the stride, that an RPN gets beyond its own.
         batch_size: Images per step.
         learning_rate: By the linear rule.
         iterations: Steps.
@@ -40,6 +41,7 @@ class Plan:
 
     image_size: int
     anchor_scale: float | None
+    more_levels: int
     batch_size: int
     learning_rate: float
     iterations: int
@@ -57,6 +59,7 @@ def make_plan(
     machine: Machine,
     *,
     smallest_stride: int | None,
+    rpn_stride: int | None = None,
     lr: float = BASE_LR,
     lr_batch: int = BASE_BATCH,
     max_iters: int | None = None,
@@ -68,6 +71,7 @@ def make_plan(
         data: Facts about the data.
         machine: What trains.
         smallest_stride: Of the levels that have anchors; None without anchors.
+        rpn_stride: The largest stride of an RPN; None without one.
         lr: The detector's learning rate.
         lr_batch: The batch that it belongs to.
         max_iters: Steps that the user asks for.
@@ -81,15 +85,26 @@ def make_plan(
     choose("classes", len(data.classes), _listed(data.classes))
     size, why = _image_size(data, machine)
     choose("image size", f"{size} px", why)
-    scale = None
+    scale, more_levels = None, 0
     if smallest_stride is not None:
         side = data.small_object * size / data.long_side
         scale = float(min(max(round(side / smallest_stride), 2), 8))
         choose(
             "smallest anchor",
             f"{scale * smallest_stride:g} px",
-            f"of every class, nine of ten objects are larger than {side:.0f} px at that size",
+            f"of every class, nine of ten objects are larger than {side:.0f} px at that size"
+            f"{_except(data.set_aside)}",
         )
+    if scale is not None and rpn_stride is not None:
+        large = data.large_object * size / data.long_side
+        more_levels = _more_levels(large, scale, rpn_stride, size)
+        if more_levels:
+            choose(
+                "largest anchor",
+                f"{scale * rpn_stride * 2**more_levels:g} px",
+                f"of a class, one of twenty objects is larger than {large:.0f} px at that size; "
+                f"the RPN's own end at {scale * rpn_stride:g} px",
+            )
     batch = _batch_size(data, machine, size)
     choose("batch", batch, f"{data.num_train} training pictures with objects; {machine}")
     rate = lr * batch / lr_batch
@@ -111,6 +126,7 @@ def make_plan(
     return Plan(
         image_size=size,
         anchor_scale=scale,
+        more_levels=more_levels,
         batch_size=batch,
         learning_rate=rate,
         iterations=iterations,
@@ -137,6 +153,15 @@ def _image_size(data: DataFacts, machine: Machine) -> tuple[int, str]:
         f"pictures have {data.long_side} px; the smaller objects keep {side:.0f} px; "
         f"{'a GPU' if machine.gpu else 'a CPU'} can do {high}"
     )
+
+
+def _more_levels(large: float, scale: float, stride: int, size: int) -> int:
+    """How many levels an RPN lacks for anchors of which large objects fill no more than twice."""
+    more = 0
+    while scale * stride < large / math.sqrt(2) and 2 * stride <= size:
+        stride *= 2
+        more += 1
+    return more
 
 
 def _batch_size(data: DataFacts, machine: Machine, size: int) -> int:
@@ -184,6 +209,10 @@ def _flip(classes: tuple[str, ...]) -> tuple[bool, str]:
 
 def _on_pictures(number: int) -> str:
     return f"a few times, on {number} picture{'s' * (number != 1)}"
+
+
+def _except(classes: tuple[str, ...]) -> str:
+    return f"; too few to count: {_listed(classes)}" if classes else ""
 
 
 def _listed(names: tuple[str, ...], most: int = 6) -> str:
