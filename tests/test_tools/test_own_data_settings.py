@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import labelled_data
@@ -224,3 +225,27 @@ def test_one_box_of_a_class_decides_for_no_other(tmp_path):
     found = data_facts(data)
     assert found.set_aside == ("dot",)
     assert (found.small_object, found.large_object) == (40.0, pytest.approx(106.3, abs=0.1))
+
+
+def test_settings_of_the_user_are_among_those_that_are_told(tmp_path, monkeypatch, capsys):
+    data = labelled_data.write_voc(tmp_path / "data")
+    work = tmp_path / "work"
+    shown = []
+    monkeypatch.setattr(command, "run", lambda *args, **kwargs: {})
+    monkeypatch.setattr(command, "write_report", lambda *args, **more: shown.append(more))
+    monkeypatch.setattr(command, "_conclude", lambda *args: None)
+    options = ["train_dataloader.batch_size=4", "optim_wrapper.optimizer.betas=(0.9,0.99)"]
+    arguments = ["--work-dir", str(work), "--base", "none", "--cfg-options", *options]
+    assert main(["train", str(data), *arguments]) == 0
+    why = "as asked for by --cfg-options, over what stands above"
+    rows = [
+        ["train_dataloader.batch_size", "4", why],
+        ["optim_wrapper.optimizer.betas", "(0.9, 0.99)", why],
+    ]
+    assert shown[0]["choices"][-2:] == rows
+    said = capsys.readouterr().out
+    header = (work / "config.py").read_text().split("\n\n")[0]
+    for name, value, _ in rows:
+        assert re.search(rf"^{re.escape(name)} +{re.escape(value)} +{why}$", said, re.MULTILINE)
+        assert re.search(rf"^# {re.escape(name)} +{re.escape(value)}: {why}$", header, re.MULTILINE)
+    assert Config.fromfile(work / "config.py").train_dataloader.batch_size == 4

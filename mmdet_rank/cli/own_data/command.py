@@ -127,7 +127,6 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         amp=args.amp,
     )
     plan.reasons.insert(0, ("detector", detector.name, _start_reason(base)))
-    print(_table(plan.reasons), flush=True)
     cfg = make_config(
         model,
         plan,
@@ -144,6 +143,11 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
     if args.cfg_options:
         with explained("--cfg-options do not fit the config"):
             cfg.merge_from_dict(args.cfg_options)
+        plan.reasons += [
+            (key, str(value), "as asked for by --cfg-options, over what stands above")
+            for key, value in args.cfg_options.items()
+        ]
+    print(_table(plan.reasons), flush=True)
     write_config(folder / "config.py", cfg, plan, shlex.join(["mmdet-rank", *sys.argv[1:]]))
     state = _state(args, detector, folder, conversion, plan.reasons)
     write_json(folder / STATE, state)
