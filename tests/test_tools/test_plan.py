@@ -30,6 +30,8 @@ CASES = {
     "cells, a large GPU": (CELLS, Machine("H100", 79.2, True, 16), dict(smallest_stride=8)),
     "cells, a small old GPU": (CELLS, Machine("K80", 5.5, False, 6), dict(smallest_stride=16)),
     "aerial, a small GPU": (AERIAL, Machine("T4", 14.6, True, 4), dict(smallest_stride=4)),
+    "aerial, two cores, many pictures": (AERIAL | dict(num_train=90_000),
+                                         Machine(None, 0.0, False, 2), dict(smallest_stride=8)),
     "aerial, two cores, few steps": (AERIAL, Machine(None, 0.0, False, 2),
                                      dict(smallest_stride=None, max_iters=30)),
     "signs, two cores": (SIGNS, Machine(None, 0.0, False, 2), dict(smallest_stride=8)),

@@ -183,10 +183,22 @@ def _iterations(
     low, high = (600, 12_000) if machine.gpu else (150, 400)
     wanted = math.ceil(_EPOCHS * data.num_train / batch)
     chosen = min(max(wanted, low), high)
-    rounds = chosen * batch / data.num_train
     device = "a GPU" if machine.gpu else "a CPU"
     bound = f", within {low} and {high:,} on {device}" if chosen != wanted else ""
-    return chosen, f"each picture is seen {rounds:.0f} times{bound}"
+    return chosen, f"{_seen(chosen * batch, data.num_train)}{bound}"
+
+
+def _seen(images: int, pictures: int) -> str:
+    """How often a training of some images shows the pictures.
+
+    Example:
+        >>> _seen(3200, 800), _seen(3200, 90_000)
+        ('each picture is seen 4 times', '3,200 of 90,000 pictures are seen')
+    """
+    if images < pictures:
+        return f"{images:,} of {pictures:,} pictures are seen"
+    times = round(images / pictures)
+    return f"each picture is seen {'once' if times == 1 else f'{times} times'}"
 
 
 def _why_half(machine: Machine, asked: bool) -> str:
