@@ -141,11 +141,24 @@ def test_the_same_command_goes_on_and_says_with_what(tmp_path, monkeypatch, caps
     shorter = [*arguments[:4], "--detector", "rs-retinanet"]
     for again in (arguments, shorter):
         assert main([*again, "--resume"]) == 0
-        assert f"Going on with rs-retinanet on {tmp_path / 'data'}\n" in capsys.readouterr().out
-    # A training that ended is not written over, even where its own checkpoints were removed.
+        said = capsys.readouterr().out
+        assert f"Going on with rs-retinanet on {tmp_path / 'data'}\n" in said
+        assert f"There is no checkpoint yet in {work / 'training'}: training begins anew" in said
+    save(work / "training/iter_2.pth", 2)
+    assert main([*arguments, "--resume"]) == 0
+    assert "There is no checkpoint" not in capsys.readouterr().out
+
+
+def test_what_a_training_left_is_not_written_over(tmp_path, monkeypatch, capsys):
+    """Even where the checkpoints to go on from were removed."""
+    arguments, work = prepared(tmp_path, monkeypatch)
+    monkeypatch.setattr(command, "write_report", lambda *args, **kwargs: "report.html")
+    assert main(arguments) == 0
     save(work / "best.pth", 1)
     assert main(arguments) == 1
     assert "has checkpoints; add --resume" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 1
+    assert f"but there is only what the training left, {work}/best.pth" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

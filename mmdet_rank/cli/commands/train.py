@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="auto",
         metavar="CHECKPOINT",
         help="continue from this checkpoint; without one, from the latest in the work folder, or "
-        "from the beginning where there is none",
+        "from the beginning where there is none; with DATA, in a work folder that the same command "
+        "began",
     )
     data = parser.add_argument_group("with DATA")
     data.add_argument(

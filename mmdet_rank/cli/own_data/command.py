@@ -13,6 +13,7 @@ import mmdet_rank.register  # noqa: F401
 
 from mmdet_rank.annotations.conversion import Conversion, convert_data
 from mmdet_rank.annotations.pictures import CONVERSION
+from mmdet_rank.cli.checkpoints import find_latest
 from mmdet_rank.cli.commands.train import OF_DATA
 from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.own_data import start
@@ -271,7 +272,19 @@ def _read_state(args: argparse.Namespace, folder: Path) -> dict:
         state["folder"] = str(folder)
         write_json(folder / STATE, state)
     print(f"Going on with {state['detector']} on {state['data']}", flush=True)
+    if args.resume == "auto" and find_latest(str(folder / TRAINING)) is None:
+        _begin_anew(folder)
     return state
+
+
+def _begin_anew(folder: Path) -> None:
+    """Tell that there is nothing to go on from."""
+    if (folder / BEST).is_file():
+        raise UserError(
+            f"Expected a checkpoint to go on from in {folder / TRAINING}, but there is only what "
+            f"the training left, {folder / BEST}; give another --work-dir to train anew"
+        )
+    print(f"There is no checkpoint yet in {folder / TRAINING}: training begins anew", flush=True)
 
 
 def _comparable(value: Any) -> Any:
