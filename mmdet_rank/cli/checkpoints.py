@@ -122,8 +122,8 @@ def find_latest(work_dir: str) -> str | None:
     candidates.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     pointer = folder / "last_checkpoint"
     if pointer.is_file() and (named := pointer.read_text().strip()):
-        # A work folder may have been moved since.
-        candidates = [Path(named), folder / Path(named).name, *candidates]
+        # A work folder may have been moved or copied since: its own file goes first.
+        candidates = [folder / Path(named).name, Path(named), *candidates]
     for path in candidates:
         if path.is_file() and _is_whole(path):
             return str(path)

@@ -43,6 +43,14 @@ def test_the_latest_checkpoint(tmp_path):
     # Also in a folder that was moved since.
     (tmp_path / "last_checkpoint").write_text("/elsewhere/epoch_9.pth")
     assert find_latest(str(tmp_path)) == old
+    # Or that was copied from one that is still there.
+    original = checkpoint(tmp_path / "original" / "epoch_9.pth", age=50)
+    (tmp_path / "last_checkpoint").write_text(original)
+    assert find_latest(str(tmp_path)) == old
+    # One that lies elsewhere by `out_dir`.
+    elsewhere = checkpoint(tmp_path / "original" / "epoch_12.pth", age=50)
+    (tmp_path / "last_checkpoint").write_text(elsewhere)
+    assert find_latest(str(tmp_path)) == elsewhere
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,9 @@ def _read_state(args: argparse.Namespace, folder: Path) -> dict:
             f"{args.config}; give that to go on, or another --work-dir to train anew"
         )
     for name, default in _DECISIVE.items():
-        given, before = _comparable(getattr(args, name)), state["arguments"][name]
+        given = _comparable(getattr(args, name))
+        # Folders of the first versions do not say.
+        before = state.get("arguments", {}).get(name, given)
         if given not in (_comparable(default), before):
             flag = f"--{name.replace('_', '-')}"
             raise UserError(
@@ -267,7 +269,7 @@ def _read_state(args: argparse.Namespace, folder: Path) -> dict:
                 f"got {_shown(given)}; leave it out to go on, or give another --work-dir to train "
                 "anew"
             )
-    if Path(state["folder"]) != folder:
+    if Path(state.get("folder", folder)) != folder:
         settle(folder, Path(state["folder"]))
         state["folder"] = str(folder)
         write_json(folder / STATE, state)
