@@ -134,14 +134,15 @@ def test_mixed_precision_of_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
 def test_what_has_no_objects_is_not_tested_on(tmp_path, monkeypatch, capsys, test):
     data = labelled_data.write_coco(tmp_path / "data")
     work = tmp_path / "work"
-    file, names = data / "annotations/instances_test2017.json", ""
+    file, names, head = data / "annotations/instances_test2017.json", "", {}
     if test == "of an earlier data set":
         file, names = work / "annotations/test.json", "d"
+        head = {"info": {"description": "test, from COCO", "root": "/elsewhere"}}
         file.parent.mkdir(parents=True)
     elif test == "without objects":
         names = "e"
         labelled_data.write_pictures(data / "test2017", names)
-    file.write_text(json.dumps(labelled_data.coco_data(names)))
+    file.write_text(json.dumps(head | labelled_data.coco_data(names)))
     shown = []
     report = {"oLRP": 0.5, "AP": 0.4, "AP50": 0.7, "per_class": {}}
     monkeypatch.setattr(command, "run", lambda *args, **kwargs: report)
