@@ -17,7 +17,8 @@ from mmdet_rank.ops.distributed import world_size
 from mmdet_rank.ops.ranking import wide_dtype
 
 #: Single negatives of millions have gradients below float16's smallest step. This factor, undone
-#: afterwards, lifts them, and leaves the greatest, that of an only positive (1), finite.
+#: afterwards, lifts them, and leaves the greatest finite: none is greater than the ranking loss,
+#: on each of several processes, or than 1.
 HALF_SCALE = 2.0**14
 
 #: No loss is taken for smaller than this when a factor divides by it. Losses of the IoU family
@@ -37,7 +38,9 @@ def gradient(loss: Tensor, source: Tensor) -> Tensor:
         >>> gradient((x.float() * 1e-9).sum(), x)
         tensor([1.0004e-09, 1.0004e-09])
     """
-    scale = HALF_SCALE if source.dtype == torch.float16 else 1.0
+    scale = torch.ones_like(loss.detach())
+    if source.dtype == torch.float16:
+        scale = HALF_SCALE / (loss.detach() * world_size()).clamp(min=1)
     (found,) = torch.autograd.grad(loss * scale, source, retain_graph=True)
     return found.detach().float() / scale
 
@@ -158,8 +161,8 @@ class EpochBalance(Balance):
         if self.period is None:
             raise ValueError(
                 "The epoch self-balance does not know how long an epoch is. Add "
-                "custom_hooks=[dict(type='SelfBalanceHook')] to the config, or give the period: "
-                "criterion=dict(balance=dict(type='epoch', period=...))."
+                "default_hooks=dict(self_balance=dict(type='SelfBalanceHook')) to the config, or "
+                "give the period: criterion=dict(balance=dict(type='epoch', period=...))."
             )
         losses = torch.stack([cls_loss + task_loss, task_loss]).to(self.sums.dtype)
         if world_size() > 1:

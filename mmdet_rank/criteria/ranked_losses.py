@@ -84,15 +84,21 @@ class RankedLosses(dict[str, Tensor]):
             outputs: The tensor that the errors were computed on.
             loss_weight: Weight of the mask loss.
             weights: (n,) instance weights of these masks, part of ``weights`` where only some
-                masks are trained or their order is another. Default: ``weights``.
+                masks are trained or their order is another. Default: ``weights``. Of aLRP Loss,
+                whose weights are shares of a sum, those of a part stand for all.
 
         Returns:
             ``loss_mask`` and its factor ``balance_mask``.
         """
-        criterion = self.criterion
-        loss, factor = criterion.tasks["mask"](
+        criterion, task = self.criterion, self.criterion.tasks["mask"]
+        if weights is None:
+            weights = self.weights
+        if not task.normalize and len(weights) < len(self.weights):
+            smallest = torch.finfo(weights.dtype).tiny
+            weights = weights * (self.weights.sum() / weights.sum().clamp(min=smallest))
+        loss, factor = task(
             criterion.mask_shares(errors, loss_weight),
-            self.weights if weights is None else weights,
+            weights,
             self.ranked.cls,
             self.problem.logits,
             outputs,

@@ -17,6 +17,29 @@ from .problem import RankingProblem
 _WEIGHTS = tuple(name for name in INSTANCE_WEIGHTS if name != "ranking")
 
 
+class ScoredLosses(dict[str, Tensor]):
+    """Losses of a head by name, with the weights that other errors of its boxes have.
+
+    Args:
+        losses: The losses.
+        weights: (P,) of the positives, detached.
+        total: Sum of the weights, the mean over the processes.
+    """
+
+    def __init__(self, losses: dict[str, Tensor], weights: Tensor, total: Tensor) -> None:
+        super().__init__(losses)
+        self.weights = weights
+        self.total = total
+
+    def box_loss_beside(self, errors: Tensor) -> Tensor:
+        """Loss of errors of the boxes (L1 beside IoU), weighed as those of the box loss.
+
+        Args:
+            errors: (P,) with their own loss weight in.
+        """
+        return (errors * self.weights).sum() / self.total
+
+
 @MODELS.register_module()
 class ScoreCriterion(nn.Module):
     """Focal or quality focal loss in a head that has no auxiliary branch (thesis Table 8.4).
@@ -72,7 +95,7 @@ class ScoreCriterion(nn.Module):
         """
         raise ValueError(f"Expected a head of boxes alone for ScoreCriterion, but got {name!r}.")
 
-    def forward(self, problem: RankingProblem) -> dict[str, Tensor]:
+    def forward(self, problem: RankingProblem) -> ScoredLosses:
         """Losses of a head; see `RankingCriterion.forward`.
 
         Args:
@@ -99,5 +122,8 @@ class ScoreCriterion(nn.Module):
         with torch.no_grad():
             weights = INSTANCE_WEIGHTS[self.instance_weight](problem, self.loss_cls)
             total = reduce_mean(weights.sum()).clamp(min=1e-6)
+        losses = ScoredLosses(dict(loss_cls=cls), weights, total)
         errors = box_errors(self.loss_bbox, boxes.pred, boxes.target)
-        return dict(loss_cls=cls, loss_bbox=(errors * weights).sum() / total, num_pos=num_pos)
+        losses["loss_bbox"] = losses.box_loss_beside(errors)
+        losses["num_pos"] = num_pos
+        return losses

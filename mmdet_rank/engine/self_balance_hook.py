@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 from mmdet.registry import HOOKS
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmdet_rank.criteria.balance import EpochBalance
 
 
 @HOOKS.register_module()
 class SelfBalanceHook(Hook):
-    """Sets the period of every epoch self-balance to the length of the data loader.
+    """Sets the period of every epoch self-balance to the iterations in which the data is seen once.
 
     Needed in the config of every model that is trained by aLRP Loss with its self-balance
     (thesis 7.3.2):
 
-        custom_hooks = [dict(type="SelfBalanceHook")]
+        default_hooks = dict(self_balance=dict(type="SelfBalanceHook"))
+
+    (``custom_hooks`` is a list, which takes the place of that of a base config, EMA and all.)
 
     A period that the config gives is left alone.
 
@@ -31,7 +37,7 @@ class SelfBalanceHook(Hook):
             if not isinstance(module, EpochBalance) or module.period is not None:
                 continue
             try:
-                module.period = len(runner.train_dataloader)
+                module.period = _iterations_of_an_epoch(runner.train_dataloader)
             except TypeError as error:
                 raise ValueError(
                     f"Expected a data loader with a length for {name}, but got one without; give "
@@ -39,3 +45,10 @@ class SelfBalanceHook(Hook):
                     "period=...))."
                 ) from error
             runner.logger.info(f"{name}: self-balance every {module.period} iterations")
+
+
+def _iterations_of_an_epoch(loader: DataLoader) -> int:
+    sampler = loader.batch_sampler.sampler  # type: ignore[union-attr]
+    # It has the length of the whole data set in each of several processes.
+    processes = sampler.world_size if isinstance(sampler, InfiniteSampler) else 1
+    return math.ceil(len(loader) / processes)

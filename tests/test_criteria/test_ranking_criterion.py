@@ -204,6 +204,28 @@ def test_weights_of_alrp_are_those_of_its_localization_part():
     torch.testing.assert_close(criterion(problem)["loss_bbox"], expected)
 
 
+@pytest.mark.parametrize("balance", ["constant", "value", dict(type="epoch", period=5)])
+@pytest.mark.parametrize("loss", [RankSortLoss(), aLRPLoss(), APLoss()])
+def test_some_of_the_masks_stand_for_all(loss, balance):
+    problem = make_problem(3)
+    criterion = RankingCriterion(loss, GIoULoss(), balance=balance)
+    criterion.add_task("mask")
+    losses = criterion(problem)
+    # Of the same error, so that it does not matter which.
+    errors = torch.full((4,), 0.4, requires_grad=True)
+    every = losses.mask_losses(errors, errors)["loss_mask"]
+    for chosen in ([2], [0, 3], [1, 2, 3]):
+        part = errors[chosen]
+        found = losses.mask_losses(part, part, 1.0, losses.weights[chosen])["loss_mask"]
+        torch.testing.assert_close(found, every)
+    shuffled = losses.weights[[3, 1, 0, 2]]
+    torch.testing.assert_close(
+        losses.mask_losses(errors, errors, 1.0, shuffled)["loss_mask"], every
+    )
+    none = losses.mask_losses(errors[:0], errors[:0], 1.0, losses.weights[:0])["loss_mask"]
+    assert none.item() == 0
+
+
 def test_ap_loss_averages_smooth_l1_over_the_four_numbers():
     problem = make_problem(4)
     losses = RankingCriterion(APLoss(), SmoothL1Loss(beta=1.0))(problem)
@@ -272,6 +294,22 @@ def test_magnitudes_of_many_negatives_survive_half_precision(dtype):
     assert found.dtype == torch.float32
     ratio = found[:10].abs().sum() / found[10:].abs().sum()
     assert ratio.item() == pytest.approx(1, rel=2e-3 if dtype != torch.bfloat16 else 5e-3)
+
+
+@pytest.mark.parametrize("processes", [1, 16])
+@pytest.mark.parametrize("weight", [1.0, 5.0, 40.0])
+def test_the_greatest_gradient_is_finite_in_half_precision(monkeypatch, weight, processes):
+    """That of an only positive below its negatives; several processes multiply it."""
+    monkeypatch.setattr("mmdet_rank.criteria.balance.world_size", lambda: processes)
+    logits = torch.tensor([-2.0, 1.0, 3.0, -1.5, 0.5], dtype=torch.float16, requires_grad=True)
+    targets = torch.tensor([1.0, 0, 0, 0, 0])
+    loss = processes * RankSortLoss(loss_weight=weight).rank(logits, targets).cls
+    # As with `sync`, whose loss is the mean over the processes.
+    found = gradient(loss - (processes - 1) * (loss / processes).detach(), logits)
+    exact = logits.detach().double().requires_grad_()
+    cls = RankSortLoss(loss_weight=weight).rank(exact, targets.double()).cls
+    (expected,) = torch.autograd.grad(processes * cls, exact)
+    torch.testing.assert_close(found, expected.float(), rtol=2e-3, atol=1e-5 * weight * processes)
 
 
 def test_epoch_balance_on_a_device_without_float64(monkeypatch):

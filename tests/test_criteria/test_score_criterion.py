@@ -79,6 +79,15 @@ def test_boxes_over_the_sum_of_their_weights(weight):
     assert gradient is None
 
 
+def test_other_errors_of_the_boxes_are_weighed_alike():
+    problem = make_problem()
+    criterion = ScoreCriterion(FocalLoss(), GIoULoss(loss_weight=2.0), instance_weight="iou")
+    losses = criterion(problem)
+    boxes = problem.boxes
+    errors = 1 - bbox_overlaps(boxes.pred, boxes.gt_boxes, mode="giou", is_aligned=True)
+    torch.testing.assert_close(losses.box_loss_beside(6 * errors), 3 * losses["loss_bbox"])
+
+
 def test_no_positive_keeps_the_graph():
     problem = make_problem(0)
     losses = ScoreCriterion(QualityFocalLoss(), GIoULoss(), instance_weight="score")(problem)

@@ -180,6 +180,19 @@ def test_autocast(name):
 
 
 @every_head
+@pytest.mark.parametrize("num_objects", [(2, 1), (0, 0)])
+def test_scores_without_an_auxiliary_branch(name, num_objects):
+    """The row of Table 8.4 with quality focal loss, in the same head."""
+    torch.manual_seed(0)
+    criterion = dict(type="ScoreCriterion", instance_weight="score")
+    head = ranking(name, "QualityFocalLoss", criterion=criterion)
+    losses = losses_of(head, make_features(2), make_batch(num_objects, 4)[1])
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+    for key in [key for key in losses if "loss" in key and key != "loss_cls"]:
+        assert (losses[key] > 0) == (sum(num_objects) > 0), key
+
+
+@every_head
 def test_mistakes(name):
     with pytest.raises(TypeError, match="use MMDetection's own head"):
         ranking(name, "QualityFocalLoss")

@@ -51,6 +51,17 @@ def test_loss_and_gradients(name, loss, num_classes, num_objects):
             assert (value > 0) == (sum(num_objects) > 0), key
 
 
+@every_detector
+def test_scores_instead_of_ranks(name):
+    """The row of Table 8.4 with quality focal loss, in the same head."""
+    torch.manual_seed(0)
+    criterion = dict(type="ScoreCriterion", instance_weight="score")
+    model = build_detector(name, "QualityFocalLoss", criterion=criterion)
+    losses = losses_of(model, *make_batch((2, 1), 4))
+    assert all(losses[key] > 0 for key in losses if "loss" in key)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
 def problems_of(model, images, samples):
     """The ranking problems of one iteration, by the name of their criterion."""
     seen = {}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmdet_rank.criteria import BoxTask, RankedLosses, RankingProblem
 from mmdet_rank.criteria.problem import find_positives
+from mmdet_rank.losses.base import RankingLoss
 from mmdet_rank.models.ranking_head import RankingAnchorHead
 
 
@@ -34,6 +35,7 @@ class RankShared2FCBBoxHead(RankingAnchorHead, Shared2FCBBoxHead):
 
     Raises:
         ValueError: If the classifier or the box regression is left out.
+        TypeError: If the loss does not rank.
     """
 
     # MMDetection's heads then ask the loss for the number of outputs and for probabilities.
@@ -46,6 +48,15 @@ class RankShared2FCBBoxHead(RankingAnchorHead, Shared2FCBBoxHead):
                 "Expected with_cls=True and with_reg=True in RankShared2FCBBoxHead, but got "
                 f"with_cls={kwargs.get('with_cls', True)} and "
                 f"with_reg={kwargs.get('with_reg', True)}: boxes give the ranking its labels."
+            )
+        name = (kwargs.get("loss_cls") or {}).get("type", "RankSortLoss")
+        loss = MODELS.get(name) if isinstance(name, str) else name
+        # MMDetection's head asks the loss for its channels before the criterion can refuse it.
+        if loss is not None and not issubclass(loss, RankingLoss):
+            raise TypeError(
+                "Expected loss_cls to be RankSortLoss, aLRPLoss or APLoss in "
+                f"RankShared2FCBBoxHead, but got {loss.__name__}; use MMDetection's "
+                "Shared2FCBBoxHead for that loss."
             )
         super().__init__(*args, **kwargs)
         self._keep_ranked = False
