@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 
 from configs import build_model, config_names, load_config, train_step
 from mmdet_rank.criteria.balance import EpochBalance
@@ -56,3 +57,20 @@ def test_classes_of_data_and_heads_agree(name):
     heads += [roi[k] for k in ("bbox_head", "mask_head") if k in roi]
     assert heads
     assert {head.num_classes for head in heads} == {number}
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_masks_begin_where_dice_loss_has_a_gradient(number):
+    """Features of this backbone's FPN have a standard deviation of 8."""
+    head = load_config("lite/rs-mask-rcnn_lite0_fpn_tiles.py").model.roi_head.mask_head
+    features = 8 * torch.randn(6, 64, 14, 14, generator=torch.Generator().manual_seed(0))
+    spreads = []
+    for std in (head.logits_std, None):
+        torch.manual_seed(0)
+        built = MODELS.build(head | dict(num_classes=number, logits_std=std))
+        built.init_weights()
+        logits = built(features)
+        spreads.append(logits.std().item())
+    assert spreads[0] < 1
+    # Of MMDetection's own, where nearly every probability is 0 or 1.
+    assert spreads[1] > 10

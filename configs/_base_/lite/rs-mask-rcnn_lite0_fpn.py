@@ -17,7 +17,12 @@ model = dict(
             loss_cls=dict(_delete_=True, type='RankSortLoss'),
             loss_bbox=dict(_delete_=True, type='GIoULoss'),
         ),
-        mask_head=dict(type='RankFCNMaskHead', loss_mask=dict(_delete_=True, type='DiceLoss')),
+        mask_head=dict(
+            type='RankFCNMaskHead',
+            loss_mask=dict(_delete_=True, type='DiceLoss'),
+            # Features of this backbone are large: logits would begin where Dice Loss is flat.
+            logits_std=0.01,
+        ),
     ),
     # Without sampling: all anchors; every proposal and the objects' own boxes.
     train_cfg=dict(

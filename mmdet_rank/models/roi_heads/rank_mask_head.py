@@ -10,6 +10,7 @@ from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
+from mmengine.model import normal_init
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -29,6 +30,9 @@ class RankFCNMaskHead(FCNMaskHead):
     Args:
         loss_mask: Config of a loss with one value per mask or per pixel: ``DiceLoss``,
             ``CrossEntropyLoss`` with ``use_sigmoid``, or one of this package's losses on masks.
+        logits_std: Standard deviation of the last layer's weights before training. Dice Loss has
+            no gradient where a probability is 0 or 1, so that logits must not begin large: on a
+            backbone with large features (EfficientNet-Lite) 0.01. Default: `FCNMaskHead`'s own.
         **kwargs: As for `FCNMaskHead`.
 
     Raises:
@@ -39,15 +43,23 @@ class RankFCNMaskHead(FCNMaskHead):
         self,
         *args: Any,
         loss_mask: dict = dict(type="DiceLoss"),
+        logits_std: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, loss_mask=loss_mask, **kwargs)
+        self.logits_std = logits_std
         if isinstance(self.loss_mask, CrossEntropyLoss) and not self.loss_mask.use_sigmoid:
             raise ValueError(
                 "Expected a loss_mask with one value per mask or pixel in RankFCNMaskHead, but got "
                 f"{loss_mask}; use dict(type='DiceLoss'), or CrossEntropyLoss with "
                 "use_sigmoid=True and without use_mask."
             )
+
+    def init_weights(self) -> None:
+        """As `FCNMaskHead` does it, but for the last layer where ``logits_std`` is given."""
+        super().init_weights()
+        if self.logits_std is not None:
+            normal_init(self.conv_logits, std=self.logits_std)
 
     def loss_and_target(
         self,
