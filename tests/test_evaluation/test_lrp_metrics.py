@@ -172,18 +172,36 @@ def test_ground_truth_from_samples():
     assert math.isnan(found["coco/bbox_oLRP_l"])
 
 
-def test_no_detection_at_all(ground_truth, samples):
-    """CocoMetric has no figures then; oLRP is 1, so that the best checkpoint can be told."""
-    empty = copy.deepcopy(samples[:5])
+def without_detections(samples):
+    empty = copy.deepcopy(samples)
     for sample in empty:
         sample["pred_instances"] = {k: v[:0] for k, v in sample["pred_instances"].items()}
+    return empty
+
+
+@pytest.mark.parametrize("max_dets", [100, 50])
+def test_no_detection_at_all(max_dets, ground_truth, samples):
+    """CocoMetric has no figures then; AP is 0 and oLRP 1, so that the best checkpoint is told."""
+    empty = without_detections(samples[:5])
     options = {"metric": ["bbox", "segm"]}
     assert run(build("CocoMetric", **options), empty, classes(ground_truth)) == {}
-    found = run(build("CocoLRPMetric", **options), empty, classes(ground_truth))
+    metric = build("CocoLRPMetric", max_dets=max_dets, **options)
+    found = run(metric, empty, classes(ground_truth))
     for iou_type in options["metric"]:
+        assert found[f"coco/{iou_type}_mAP"] == found[f"coco/{iou_type}_mAP_50"] == 0.0
         assert found[f"coco/{iou_type}_oLRP"] == 1.0
         assert found[f"coco/{iou_type}_oLRP_FN"] == 1.0
         assert math.isnan(found[f"coco/{iou_type}_oLRP_Loc"])
+
+
+@pytest.mark.parametrize("max_dets", [100, 50])
+def test_neither_objects_nor_detections(max_dets, samples, ground_truth, tmp_path):
+    file = tmp_path / "nothing.json"
+    file.write_text(json.dumps({**ground_truth, "annotations": []}))
+    metric = build("CocoLRPMetric", ann_file=str(file), max_dets=max_dets)
+    found = run(metric, without_detections(samples[:5]), classes(ground_truth))
+    assert found["coco/bbox_mAP"] == found["coco/bbox_mAP_50"] == -1.0
+    assert math.isnan(found["coco/bbox_oLRP"])
 
 
 def test_format_only_writes_and_evaluates_nothing(ground_truth, samples, tmp_path):
@@ -214,7 +232,7 @@ def test_a_metric_is_afterwards_as_before(ground_truth, samples):
 
 
 class Improving(BaseModel):
-    """A detector whose box is wrong before training and right after it."""
+    """A detector without a box after its first step, and with a better one after each other."""
 
     def __init__(self):
         super().__init__()
@@ -224,11 +242,14 @@ class Improving(BaseModel):
         if mode == "loss":
             return {"loss": (self.weight - 1) ** 2}
         offset = 20 * (1 - self.weight.detach().clamp(0, 1))
+        number = int(self.weight > 0.6)
         box = torch.tensor([[10.0, 10, 50, 50]]) + offset
         sample = DetDataSample(
             metainfo={"img_id": 0, "ori_shape": (64, 64)},
             pred_instances=InstanceData(
-                bboxes=box, scores=torch.tensor([0.9]), labels=torch.tensor([0])
+                bboxes=box[:number],
+                scores=torch.tensor([0.9])[:number],
+                labels=torch.tensor([0])[:number],
             ),
         )
         return [sample]
@@ -245,7 +266,17 @@ class OneImage(torch.utils.data.Dataset):
         return {"inputs": torch.zeros(1)}
 
 
-def test_save_best_by_olrp(tmp_path):
+@pytest.mark.parametrize(
+    ("best", "kept"),
+    [
+        ({"save_best": "coco/bbox_oLRP", "rule": "less"}, "best_coco_bbox_oLRP_epoch_3.pth"),
+        ({"save_best": "coco/bbox_mAP"}, "best_coco_bbox_mAP_epoch_3.pth"),
+        ({"save_best": "auto"}, "best_coco_bbox_mAP_epoch_3.pth"),
+    ],
+)
+def test_the_best_checkpoint_is_kept_although_an_epoch_ends_without_detections(
+    best, kept, tmp_path
+):
     ann_file = tmp_path / "gt.json"
     annotation = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [10, 10, 40, 40]}
     annotation |= {"area": 1600, "iscrowd": 0}
@@ -270,19 +301,12 @@ def test_save_best_by_olrp(tmp_path):
         "val_cfg": {"type": "ValLoop"},
         "val_evaluator": {"type": "CocoLRPMetric", "ann_file": str(ann_file)},
         "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.25}},
-        "default_hooks": {
-            "checkpoint": {
-                "type": "CheckpointHook",
-                "save_best": "coco/bbox_oLRP",
-                "rule": "less",
-            }
-        },
+        "default_hooks": {"checkpoint": {"type": "CheckpointHook", **best}},
         "log_level": "ERROR",
-        "experiment_name": "save_best",
+        "experiment_name": tmp_path.name,  # of one name and second they would share their scores
     }
     Runner(model=Improving(), **config).train()
-    best = list((tmp_path / "run").glob("best_coco_bbox_oLRP_epoch_*.pth"))
-    assert [path.name for path in best] == ["best_coco_bbox_oLRP_epoch_3.pth"]
+    assert [path.name for path in (tmp_path / "run").glob("best_*.pth")] == [kept]
 
 
 def evaluate_part(rank, port, samples, names, queue):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,12 @@ class CocoLRPMetric(CocoMetric):
     """MMDetection's CocoMetric, with optimal LRP and its components (thesis Eq. 5.4-5.7) beside.
 
     Takes the place of ``CocoMetric`` in any config: it has the same arguments and returns the same
-    figures. For ``bbox`` and ``segm`` it adds ``bbox_oLRP``, ``bbox_oLRP_Loc``, ``bbox_oLRP_FP``,
-    ``bbox_oLRP_FN`` and, by size of the objects, ``bbox_oLRP_s``, ``bbox_oLRP_m``, ``bbox_oLRP_l``:
-    errors in [0, 1], lower is better, NaN where undefined; and ``bbox_precision``, ``bbox_recall``
-    and ``bbox_F1`` at IoU 0.5, means over the categories at the confidence of the best mean F1. To
-    keep the best checkpoint by it:
+    figures, also when nothing is detected, where AP is 0 and CocoMetric returns none. For ``bbox``
+    and ``segm`` it adds ``bbox_oLRP``, ``bbox_oLRP_Loc``, ``bbox_oLRP_FP``, ``bbox_oLRP_FN`` and,
+    by size of the objects, ``bbox_oLRP_s``, ``bbox_oLRP_m``, ``bbox_oLRP_l``: errors in [0, 1],
+    lower is better, NaN where undefined; and ``bbox_precision``, ``bbox_recall`` and ``bbox_F1`` at
+    IoU 0.5, means over the categories at the confidence of the best mean F1. To keep the best
+    checkpoint by it:
     ``CheckpointHook(save_best="coco/bbox_oLRP", rule="less")``.
 
     Categories go by their name in the annotation file. As in CocoMetric, the size of a mask's
@@ -149,22 +151,23 @@ class CocoLRPMetric(CocoMetric):
         if not file.is_file():
             raise KeyError(f"{metric} is not in results")
         predictions = load_json(file)
-        if not predictions:
+        if predictions:
+            if metric == "segm":
+                for prediction in predictions:
+                    # pycocotools would take the size of a detection from its box.
+                    del prediction["bbox"]
+            coco_eval = self._run(metric, self._coco_api.loadRes(predictions), self._evaluator())
+        else:
             MMLogger.get_current_instance().error(
                 "The testing results of the whole dataset is empty."
             )
-            return self._publish(self._read(self._run(metric, _empty(), SkippingCOCOeval)), metric)
-        if metric == "segm":
-            for prediction in predictions:
-                # pycocotools would take the size of a detection from its box.
-                del prediction["bbox"]
-        results = self._coco_api.loadRes(predictions)
-        coco_eval = self._run(metric, results, self._evaluator())
+            coco_eval = self._run(metric, _empty(), SkippingCOCOeval)
         evaluation = self._read(coco_eval)
         figures = self._stock_figures(metric, coco_eval) | self._publish(evaluation, metric)
         if self.max_dets != _COCO_LIMIT and f"{metric}_mAP" in figures:
             # pycocotools has AP at 100 detections, whatever the limit of the rest is.
-            figures[f"{metric}_mAP"] = round(evaluation.figures["AP"], 3)
+            average = evaluation.figures["AP"]
+            figures[f"{metric}_mAP"] = -1.0 if math.isnan(average) else round(average, 3)
         return figures
 
     def _evaluator(self) -> Callable[..., Any]:
@@ -253,10 +256,10 @@ def _listed(metric: str | Sequence[str]) -> list[str]:
 
 
 def _empty() -> COCO:
-    """Results without any detection, of which oLRP is 1.
+    """Results without any detection, of which AP is 0 and oLRP 1.
 
-    CocoMetric returns no figure of them; a first epoch without a detection must not stop
-    ``save_best``.
+    CocoMetric returns no figure of them; an epoch without a detection must not stop ``save_best``,
+    by whichever figure it goes.
     """
     nothing = COCO()
     nothing.dataset = {"images": [], "annotations": [], "categories": []}
