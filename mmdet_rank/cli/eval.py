@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mmdet_rank.annotations import check_coco, check_results
 from mmdet_rank.cli.errors import UserError, refused_input
 from mmdet_rank.evaluation.average_precision import correlation_bounds
 from mmdet_rank.evaluation.coco import DEFAULT_MAX_DETS, evaluate_coco
@@ -177,24 +178,32 @@ def evaluate(args: argparse.Namespace, file: Path) -> tuple[dict, Evaluation | N
 
 
 def confusion_report(
-    args: argparse.Namespace, report: dict, ground_truth: dict, results: list[dict]
+    args: argparse.Namespace, report: dict, ground_truth: object, results: object
 ) -> dict:
     """Counts of objects by their class and that of their detection, at the best mean F1.
+
+    Args:
+        args: The arguments of ``mmdet-rank eval``.
+        report: Of the evaluation of both files.
+        ground_truth: What was read of one.
+        results: Of the other. Their ids may be another file's, which only the check translates.
 
     Returns:
         ``threshold`` (None where there is no detection), ``classes`` by their names with the
         background last, and ``counts``, a row for each class of objects.
     """
     threshold = report["F1_threshold"]
+    iou_type = args.iou_type
+    truth = check_coco(ground_truth, use="evaluation", iou_types=(iou_type,)).dataset
     counts = confusion_matrix(
-        ground_truth,
-        results,
+        truth,
+        check_results(results, truth, iou_type).detections,
         math.inf if threshold is None else threshold,
-        args.iou_type,
+        iou_type,
         tau=F1_TAU,
-        max_dets=args.max_dets or DEFAULT_MAX_DETS[args.iou_type],
+        max_dets=args.max_dets or DEFAULT_MAX_DETS[iou_type],
     )
-    names = [category["name"] for category in ground_truth["categories"]]
+    names = [category["name"] for category in truth["categories"]]
     return {
         "threshold": threshold,
         "classes": [*names, "background"],

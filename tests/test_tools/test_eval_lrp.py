@@ -9,6 +9,7 @@ from pathlib import Path
 
 import commands
 import pytest
+from coco_files import sound_file
 from matplotlib.image import imread
 
 from mmdet_rank.evaluation.report import F1_FIGURES
@@ -185,6 +186,36 @@ def test_confusion(main, tmp_path, capsys):
     ):
         assert call(main, *arguments, *options) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["pictures by name", "a data set"])
+def test_confusion_of_results_that_number_the_pictures_otherwise(form, main, tmp_path):
+    """Predictions on a folder, whose detections are counted as the report has them."""
+    truth = sound_file()
+    images = [{"id": 5, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    number = {1: images[0], 5: images[1]}
+    detections = [
+        {"image_id": number[a["image_id"]]["id"], "score": 0.9}
+        | {key: a[key] for key in ("category_id", "bbox")}
+        for a in truth["annotations"]
+    ]
+    if form == "a data set":
+        categories = [{"id": 7, "name": "cat"}, {"id": 2, "name": "dog"}]
+        for detection in detections:
+            detection["category_id"] = {2: 7, 7: 2}[detection["category_id"]]
+        results = {"images": images, "categories": categories, "annotations": detections}
+    else:
+        names = {image["id"]: image["file_name"] for image in images}
+        results = [d | {"file_name": names[d["image_id"]]} for d in detections]
+    paths = tmp_path / "gt.json", tmp_path / "dt.json"
+    for path, content in zip(paths, (truth, results), strict=True):
+        path.write_text(json.dumps(content))
+    out = tmp_path / "report.json"
+    options = ["--quiet", "--out", out, "--confusion", tmp_path / "confusion.png"]
+    assert call(main, "--annotations", paths[0], "--results", paths[1], *options) == 0
+    report = json.loads(out.read_text())
+    assert report["oLRP"] == 0.0
+    assert report["confusion"]["counts"] == [[2, 0, 0], [0, 2, 0], [0, 0, 0]]
 
 
 def test_several_taus_and_importance(main, tmp_path, capsys):
