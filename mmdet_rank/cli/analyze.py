@@ -89,7 +89,7 @@ def _measure_detector(args: argparse.Namespace, objects: Objects, files: list[st
     from mmdet_rank.imbalance.priors import measure_priors
     from mmdet_rank.imbalance.training import measure_training
 
-    config, model = load_detector(args, objects)
+    config, model, objects = load_detector(args, objects)
     bar = functools.partial(tqdm, unit=" images", file=sys.stderr)
     with explained("The priors of the config cannot be measured on this data"):
         found: dict[str, Any] = {

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mmdet_rank.register  # noqa: F401
 
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mmdet_rank.annotations import read_categories
 from mmdet_rank.cli.checkpoints import check_fits, read_checkpoint
+from mmdet_rank.cli.datasets import annotation_file, dataset_configs, reading_bar, shorten
 from mmdet_rank.cli.errors import UserError, explained
 from mmdet_rank.imbalance import Objects
 
 __all__ = ["load_detector", "training_samples"]
 
 
-def load_detector(args: argparse.Namespace, objects: Objects) -> tuple[Config, nn.Module]:
+def load_detector(args: argparse.Namespace, objects: Objects) -> tuple[Config, nn.Module, Objects]:
     """Build a config's detector, and load the checkpoint if there is one.
 
     Args:
         args: with ``config``, ``checkpoint``, ``cfg_options`` and ``trust_checkpoint``.
-        objects: the data set, whose classes the detector must have.
+        objects: the data set, whose classes a checkpoint must have, in whatever order.
+
+    Returns:
+        The config, the detector, and the objects with the labels of the checkpoint.
 
     Raises:
-        UserError: the config or the checkpoint cannot be read, or has another number of classes.
+        UserError: the config or the checkpoint cannot be read, or has other classes.
     """
     path = Path(args.config)
     if not path.is_file() and "::" not in str(args.config):
@@ -49,7 +55,8 @@ def load_detector(args: argparse.Namespace, objects: Objects) -> tuple[Config, n
         check_fits(model, checkpoint, args.checkpoint)
         model.load_state_dict(checkpoint.get("state_dict", checkpoint), strict=False)
         _check_classes(model, objects)
-    return config, model.eval()
+        objects = _labelled_as(_class_names(checkpoint, config), objects, args.checkpoint)
+    return config, model.eval(), objects
 
 
 def training_samples(
@@ -134,3 +141,45 @@ def _check_classes(model: nn.Module, objects: Objects) -> None:
             f"config has {number}; give the config that the checkpoint was trained with on this "
             "data."
         )
+
+
+def _class_names(checkpoint: Mapping, config: Config) -> list[str]:
+    """Names in the order of a detector's labels, as its checkpoint says or else its config.
+
+    MMDetection's COCO data sets give labels in the order of the annotation file, whatever that of
+    ``classes``. Empty where neither says anything.
+    """
+    meta = checkpoint.get("meta") or {}
+    saved = {key.lower(): value for key, value in (meta.get("dataset_meta") or {}).items()}
+    # MMDetection 2 had the names beside everything else.
+    classes = saved.get("classes") or meta.get("CLASSES")
+    if classes:
+        return list(map(str, classes))
+    _, dataset = next(dataset_configs(config, "train"), ("", {}))
+    if not dataset:
+        return []
+    kind = DATASETS.get(dataset.get("type", ""))
+    default = getattr(kind, "METAINFO", {}).get("classes") or ()
+    classes = list(map(str, (dataset.get("metainfo") or {}).get("classes") or default))
+    in_file: list[str] = []
+    with contextlib.suppress(OSError, ValueError):  # The data of a training may be gone.
+        file = annotation_file(dataset)
+        in_file = [c["name"] for c in read_categories(file, progress=reading_bar(file))]
+    ordered = [name for name in in_file if name in classes]
+    return ordered if sorted(ordered) == sorted(classes) else classes or in_file
+
+
+def _labelled_as(names: Sequence[str], objects: Objects, checkpoint: str) -> Objects:
+    """The objects with labels that are places among a detector's names.
+
+    Raises:
+        UserError: the names of the data are others.
+    """
+    if sorted(names) != sorted(objects.classes):
+        raise UserError(
+            f"Expected the classes of the detector in {checkpoint}, "
+            f"{shorten(list(names)) or 'which neither it nor its config names'}, but the data has "
+            f"{shorten(list(objects.classes))}; give the data that it was trained on, or name its "
+            "classes in train_dataloader.dataset.metainfo of the config."
+        )
+    return objects.in_order(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,26 @@ class Objects:
             np.array(label, dtype=np.int64),
             np.array(box, dtype=np.float64).reshape(-1, 4),
         )
+
+    def in_order(self, classes: Sequence[str]) -> Objects:
+        """The same objects, with labels that are places among the same names in another order.
+
+        Raises:
+            ValueError: the names are others.
+
+        Example:
+            >>> none = np.zeros((0, 4))
+            >>> Objects(("b", "a"), none, np.array([0]), np.array([1]), none).in_order("ab").label
+            array([0])
+        """
+        if sorted(classes) != sorted(self.classes):
+            raise ValueError(
+                f"Expected the classes {self.classes} in another order, but got {classes}; give "
+                "each of them once."
+            )
+        place = {name: label for label, name in enumerate(classes)}
+        labels = np.array([place[name] for name in self.classes], dtype=np.int64)
+        return replace(self, classes=tuple(classes), label=labels[self.label])
 
     def counts(self, weights: NDArray[np.float64] | None = None) -> NDArray:
         """(C,) objects of each class, or the sum of their weights."""

@@ -10,6 +10,7 @@ import torch
 
 from configs import CONFIGS, build_model, load_config
 from mmdet_rank.cli.main import main
+from mmdet_rank.datasets.digits.metainfo import CLASSES
 
 CONFIG = CONFIGS / "digits" / "retinanet_r18_fpn_digits.py"
 
@@ -18,7 +19,6 @@ CONFIG = CONFIGS / "digits" / "retinanet_r18_fpn_digits.py"
 def data(tmp_path):
     """Six pictures of 96 pixels with two classes of ten, and their annotations."""
     rng = np.random.default_rng(0)
-    names = [f"class {i}" for i in range(10)]
     folder = tmp_path / "data"
     (folder / "train").mkdir(parents=True)
     images, annotations = [], []
@@ -34,7 +34,7 @@ def data(tmp_path):
             )
     file = folder / "annotations" / "train.json"
     file.parent.mkdir()
-    categories = [{"id": i + 1, "name": name} for i, name in enumerate(names)]
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
     file.write_text(
         json.dumps({"images": images, "annotations": annotations, "categories": categories})
     )
@@ -45,8 +45,8 @@ def test_page_of_a_file(data, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["analyze", str(data), "--out", str(out), "--batch-size", "4"]) == 0
     report = json.loads((out / "imbalance.json").read_text())
-    assert report["per_class"]["class 0"]["objects"] == 10
-    assert report["per_class"]["class 1"]["objects"] == 2
+    assert report["per_class"]["zero"]["objects"] == 10
+    assert report["per_class"]["one"]["objects"] == 2
     assert report["classes"]["batch_size"] == 4
     page = (out / "imbalance.html").read_text()
     assert "6 images, 12 objects, 10 classes" in page
@@ -71,6 +71,64 @@ def test_with_a_detector(data, tmp_path):
     page = (out / "imbalance.html").read_text()
     assert "not measured</b>" not in page
     assert len(re.findall("data:image/png;base64,", page)) == 15
+
+
+@pytest.fixture
+def labels_seen(monkeypatch):
+    """Labels of the images that training steps are taken on, in the place of such steps."""
+    seen = []
+
+    def note(model, samples, progress):
+        for sample in samples:
+            seen.append(sample["data_samples"].gt_instances.labels.tolist())
+        return {}
+
+    monkeypatch.setattr("mmdet_rank.imbalance.training.measure_training", note)
+    monkeypatch.setattr("mmdet_rank.cli.analyze.imbalance_page", lambda *_: Unwritten())
+    return seen
+
+
+class Unwritten:
+    def write(self, path):
+        """Leave the page out."""
+
+
+@pytest.mark.parametrize(
+    ("saved", "zero", "one"),
+    [
+        ({}, 0, 1),
+        ({"dataset_meta": {"CLASSES": CLASSES[::-1]}}, 9, 8),
+        ({"CLASSES": CLASSES[::-1]}, 9, 8),
+    ],
+)
+@pytest.mark.parametrize("form", ["file", "turned file", "folder"])
+def test_labels_are_those_of_the_detector(saved, zero, one, form, data, tmp_path, labels_seen):
+    """Whatever the order of the data: that of its file, or of a folder, by name."""
+    if form == "turned file":
+        content = json.loads(data.read_text())
+        content["categories"].reverse()
+        data.write_text(json.dumps(content))
+    checkpoint = tmp_path / "weights.pth"
+    state = build_model(load_config(f"digits/{CONFIG.name}")).state_dict()
+    torch.save({"state_dict": state, "meta": saved}, checkpoint)
+    source = data.parents[1] if form == "folder" else data
+    options = ["--config", str(CONFIG), "--checkpoint", str(checkpoint), "--max-images", "6"]
+    assert main(["analyze", str(source), "--out", str(tmp_path), *options]) == 0
+    assert json.loads((tmp_path / "imbalance.json").read_text())["per_class"]["zero"]["objects"]
+    assert len(labels_seen) >= 2
+    assert max(labels_seen, key=len) == [zero, zero, one]
+    assert all(labels[:2] in ([zero], [zero, zero]) for labels in labels_seen)
+
+
+def test_a_checkpoint_of_other_classes(data, tmp_path, capsys):
+    state = build_model(load_config(f"digits/{CONFIG.name}")).state_dict()
+    meta = {"dataset_meta": {"classes": ("cat", *CLASSES[1:])}}
+    torch.save({"state_dict": state, "meta": meta}, tmp_path / "weights.pth")
+    options = ["--config", str(CONFIG), "--checkpoint", str(tmp_path / "weights.pth")]
+    assert main(["analyze", str(data), "--out", str(tmp_path / "out"), *options]) == 1
+    message = capsys.readouterr().err
+    assert "cat, one" in message
+    assert "but the data has zero, one" in message
 
 
 @pytest.mark.parametrize("inner", ["", "training"])
