@@ -84,6 +84,24 @@ def test_one_limit_for_all_figures(crowded, tmp_path, limit, found, monkeypatch)
     assert [text for text in warned if "cannot be found" in text] == binds
 
 
+@pytest.mark.parametrize("limit", [50, 100, 120])
+def test_recall_is_that_of_the_number_in_its_name(crowded, tmp_path, limit):
+    names = ("mAP", "mAP_50", "AR@100", "AR@300", "AR@1000", "AR_s@1000")
+    found = metric_of(*crowded, tmp_path, max_dets=limit, metric_items=names)
+    assert [found[f"coco/bbox_{name}"] for name in names[2:]] == [0.667, 1.0, 1.0, 1.0]
+    average = pytest.approx(int(100 * limit / NUM + 1) / 101, abs=1e-3)
+    assert found["coco/bbox_mAP"] == found["coco/bbox_mAP_50"] == average
+    assert found["coco/bbox_oLRP"] == pytest.approx(1 - limit / NUM)
+
+
+def test_proposals_leave_the_limit_of_boxes_as_it_is(crowded, tmp_path):
+    found = metric_of(*crowded, tmp_path, max_dets=50, metric=["bbox", "proposal"])
+    assert [found[f"coco/AR@{number}"] for number in (100, 300, 1000)] == [0.667, 1.0, 1.0]
+    for name in ("mAP", "mAP_50", "mAP_75", "mAP_s"):
+        assert found[f"coco/bbox_{name}"] == pytest.approx(34 / 101, abs=1e-3)
+    assert found["coco/bbox_oLRP"] == pytest.approx(1 - 50 / NUM)
+
+
 @pytest.mark.parametrize("limit", [0, -1, 1.5, True, "100"])
 def test_limits_that_are_none(crowded, limit):
     with pytest.raises(ValueError, match="Expected max_dets to be a whole number"):

@@ -82,6 +82,7 @@ def build(kind, **options):
         {},
         {"metric": ["bbox", "segm"], "classwise": True},
         {"metric": ["bbox", "proposal"], "proposal_nums": (1, 10, 100)},
+        {"metric": ["bbox", "segm"], "metric_items": ["mAP", "AR@100", "AR@300", "AR_s@1000"]},
         {"metric_items": ["mAP_50"], "iou_thrs": np.array([0.5, 0.6]), "prefix": "mine"},
     ],
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmdet.datasets import api_wrappers
 from mmdet.datasets.api_wrappers import COCO, COCOeval
 from mmdet.evaluation.metrics import CocoMetric
@@ -73,7 +76,8 @@ class CocoLRPMetric(CocoMetric):
             Eq. 5.9).
         max_dets: how many detections of an image and category count, those of the highest scores,
             in all figures of ``bbox`` and ``segm`` (unless ``proposal_nums`` is given, which then
-            limits AP50, AP75 and AP by size).
+            limits AP50, AP75 and AP by size), but recall in ``metric_items``, such as ``AR@300``,
+            whose names say how many.
         report_prefix: where the LRP report and the LRP-optimal thresholds go:
             ``PREFIX.bbox.lrp.json`` and ``PREFIX.bbox.thresholds.json``. None writes nothing.
         backend: ``pycocotools``; ``faster`` for faster-coco-eval, which gives the same figures in
@@ -104,16 +108,15 @@ class CocoLRPMetric(CocoMetric):
         choose_backend(backend)
         check_importance(importance)
         check_max_dets(max_dets)
-        metric = args[0] if args else kwargs.get("metric", "bbox")
-        if len(args) < 3 and not any("proposal" in each for each in _listed(metric)):
-            # The limit of CocoMetric's figures, of which those of AP alone are asked for.
-            kwargs.setdefault("proposal_nums", (1, min(10, max_dets), max_dets))
+        given = len(args) > 2 or "proposal_nums" in kwargs
         # Objects365 wants the categories sorted, which CocoMetric does as it reads.
         own = ann_file is not None and not kwargs.get("sort_categories")
         super().__init__(None if own else ann_file, *args, **kwargs)
         self.tau = tau
         self.importance = importance
         self.max_dets = max_dets
+        # Proposals, and recall at a number of detections, have CocoMetric's own limits.
+        self._limits = self.proposal_nums if given else [1, min(10, max_dets), max_dets]
         self.report_prefix = report_prefix
         self.backend = backend
         self._told = False
@@ -156,13 +159,18 @@ class CocoLRPMetric(CocoMetric):
                 for prediction in predictions:
                     # pycocotools would take the size of a detection from its box.
                     del prediction["bbox"]
-            coco_eval = self._run(metric, self._coco_api.loadRes(predictions), self._evaluator())
+            results, evaluator = self._coco_api.loadRes(predictions), self._evaluator()
         else:
             MMLogger.get_current_instance().error(
                 "The testing results of the whole dataset is empty."
             )
-            coco_eval = self._run(metric, _empty(), SkippingCOCOeval)
+            results, evaluator = _empty(), SkippingCOCOeval
+        coco_eval = self._run(metric, results, evaluator, self._limits)
         evaluation = self._read(coco_eval)
+        if self._limits != self.proposal_nums and self._wants_recall():
+            with contextlib.redirect_stdout(io.StringIO()):
+                recalls = self._run(metric, results, evaluator, self.proposal_nums).stats[6:]
+            coco_eval.stats = np.concatenate([coco_eval.stats[:6], recalls])
         figures = self._stock_figures(metric, coco_eval) | self._publish(evaluation, metric)
         if self.max_dets != _COCO_LIMIT and f"{metric}_mAP" in figures:
             # pycocotools has AP at 100 detections, whatever the limit of the rest is.
@@ -177,11 +185,17 @@ class CocoLRPMetric(CocoMetric):
             return api_wrappers.COCOevalMP
         return SkippingCOCOeval
 
-    def _run(self, metric: str, results: COCO, evaluator: Callable[..., Any]) -> Any:
+    def _wants_recall(self) -> bool:
+        """Tell whether figures are asked for whose names say of how many detections they are."""
+        return any("@" in item for item in self.metric_items or ())
+
+    def _run(
+        self, metric: str, results: COCO, evaluator: Callable[..., Any], limits: Sequence[int]
+    ) -> Any:
         coco_eval = evaluator(self._coco_api, results, metric)
         coco_eval.params.catIds = self.cat_ids
         coco_eval.params.imgIds = self.img_ids
-        coco_eval.params.maxDets = list(self.proposal_nums)
+        coco_eval.params.maxDets = list(limits)
         coco_eval.params.iouThrs = self.iou_thrs
         coco_eval.evaluate()
         coco_eval.accumulate()
@@ -249,10 +263,6 @@ class CocoLRPMetric(CocoMetric):
                 "file, and so do the names in LRP reports. Write `classes` in the order of the "
                 "annotation file, so that pictures and thresholds show the right names too."
             )
-
-
-def _listed(metric: str | Sequence[str]) -> list[str]:
-    return [metric] if isinstance(metric, str) else list(metric)
 
 
 def _empty() -> COCO:
