@@ -94,6 +94,27 @@ def test_recall_is_that_of_the_number_in_its_name(crowded, tmp_path, limit):
     assert found["coco/bbox_oLRP"] == pytest.approx(1 - limit / NUM)
 
 
+@pytest.mark.parametrize("detected", [True, False])
+def test_the_summary_has_average_precision_at_the_limit(
+    detected, crowded, tmp_path, monkeypatch, capsys
+):
+    truth, results = crowded
+    lines = []
+    monkeypatch.setattr(
+        MMLogger.get_current_instance(), "info", lambda text, *_: lines.append(text)
+    )
+    metric_of(truth, results if detected else [], tmp_path, max_dets=120)
+    average = "0.802" if detected else "0.000"
+    printed = [line for line in capsys.readouterr().out.splitlines() if "Average" in line]
+    assert len(printed) == 12
+    for line, kind in zip(
+        printed, ("IoU=0.50:0.95", "IoU=0.50     ", "IoU=0.75     "), strict=False
+    ):
+        assert line.endswith(f"@[ {kind} | area=   all | maxDets=120 ] = {average}")
+    copied = next(line for line in lines if "mAP_copypaste" in line)
+    assert copied == f"bbox_mAP_copypaste: {' '.join([average] * 4)} -1.000 -1.000"
+
+
 def test_proposals_leave_the_limit_of_boxes_as_it_is(crowded, tmp_path):
     found = metric_of(*crowded, tmp_path, max_dets=50, metric=["bbox", "proposal"])
     assert [found[f"coco/AR@{number}"] for number in (100, 300, 1000)] == [0.667, 1.0, 1.0]

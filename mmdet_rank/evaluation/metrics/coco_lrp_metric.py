@@ -166,17 +166,12 @@ class CocoLRPMetric(CocoMetric):
             )
             results, evaluator = _empty(), SkippingCOCOeval
         coco_eval = self._run(metric, results, evaluator, self._limits)
-        evaluation = self._read(coco_eval)
         if self._limits != self.proposal_nums and self._wants_recall():
             with contextlib.redirect_stdout(io.StringIO()):
                 recalls = self._run(metric, results, evaluator, self.proposal_nums).stats[6:]
             coco_eval.stats = np.concatenate([coco_eval.stats[:6], recalls])
-        figures = self._stock_figures(metric, coco_eval) | self._publish(evaluation, metric)
-        if self.max_dets != _COCO_LIMIT and f"{metric}_mAP" in figures:
-            # pycocotools has AP at 100 detections, whatever the limit of the rest is.
-            average = evaluation.figures["AP"]
-            figures[f"{metric}_mAP"] = -1.0 if math.isnan(average) else round(average, 3)
-        return figures
+        figures = self._stock_figures(metric, coco_eval)
+        return figures | self._publish(self._read(coco_eval), metric)
 
     def _evaluator(self) -> Callable[..., Any]:
         if choose_backend(self.backend, self._coco_api.anns) == "faster":
@@ -199,8 +194,16 @@ class CocoLRPMetric(CocoMetric):
         coco_eval.params.iouThrs = self.iou_thrs
         coco_eval.evaluate()
         coco_eval.accumulate()
-        coco_eval.summarize()
+        if self.max_dets == _COCO_LIMIT:
+            coco_eval.summarize()
+        else:
+            _summarize_at(coco_eval, self._limit_of(coco_eval))
         return coco_eval
+
+    def _limit_of(self, coco_eval: Any) -> int:
+        """The limit of AP: that of LRP, or with other ``proposal_nums`` the greatest of them."""
+        limits = coco_eval.params.maxDets
+        return self.max_dets if self.max_dets in limits else limits[-1]
 
     def _stock_figures(self, metric: str, coco_eval: Any) -> dict[str, float]:
         """CocoMetric's figures of an evaluation."""
@@ -238,7 +241,7 @@ class CocoLRPMetric(CocoMetric):
         # Categories of equal name (in a data set of one's own) are told apart by their id.
         doubles = [name for name in names.values() if list(names.values()).count(name) > 1]
         names = {id_: f"{n} ({id_})" if n in doubles else n for id_, n in names.items()}
-        limit = self.max_dets if self.max_dets in coco_eval.params.maxDets else None
+        limit = self._limit_of(coco_eval)
         collect = collect_matches if isinstance(coco_eval, COCOeval) else collect_faster_matches
         return Evaluation.gather(
             lambda tau: matches_by_name(collect(coco_eval, tau, self.max_dets), names),
@@ -263,6 +266,22 @@ class CocoLRPMetric(CocoMetric):
                 "file, and so do the names in LRP reports. Write `classes` in the order of the "
                 "annotation file, so that pictures and thresholds show the right names too."
             )
+
+
+def _summarize_at(coco_eval: Any, limit: int) -> None:
+    """Summarize with AP at a limit of detections.
+
+    pycocotools has it at 100, whatever the other limits are, and says -1 where 100 is not among
+    them.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        coco_eval.summarize()
+    average = average_figures(coco_eval, limit)["AP"]
+    coco_eval.stats[0] = -1.0 if math.isnan(average) else average
+    first, rest = printed.getvalue().split("\n", 1)
+    head = first.rsplit("maxDets=", 1)[0]
+    print(f"{head}maxDets={limit:>3d} ] = {coco_eval.stats[0]:.3f}\n{rest}", end="")
 
 
 def _empty() -> COCO:
