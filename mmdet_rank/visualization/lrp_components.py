@@ -9,6 +9,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmdet_rank.evaluation.lrp import EQUAL_IMPORTANCE
+
 __all__ = ["ErrorShares", "draw_comparison", "draw_components", "error_shares", "plot_shares"]
 
 # Colours that colour-blind readers can tell apart, one per component in all pictures.
@@ -30,15 +32,20 @@ class ErrorShares(NamedTuple):
 
 
 def error_shares(
-    loc: float | None, fp: float | None, fn: float | None, tau: float = 0.5
+    loc: float | None,
+    fp: float | None,
+    fn: float | None,
+    tau: float = 0.5,
+    importance: Sequence[float] = EQUAL_IMPORTANCE,
 ) -> ErrorShares:
-    """Split LRP Error into what its three terms add to it (thesis Eq. 5.2 divided by Z).
+    """Split LRP Error into what its three terms add to it (thesis Eq. 5.2 and 5.9 divided by Z).
 
     Args:
         loc: localisation component, None where undefined.
         fp: false positive component, None where there is no detection.
         fn: false negative component, None where there is no ground truth.
         tau: quality from which on a match counted.
+        importance: weights of true positives, false positives and false negatives.
 
     >>> error_shares(loc=0.25, fp=0.5, fn=0.0)
     ErrorShares(loc=0.25, fp=0.5, fn=0.0)
@@ -49,18 +56,22 @@ def error_shares(
     found = 1.0 - fn
     if found == 0 or fp is None or loc is None:
         return ErrorShares(0.0, 0.0, 1.0)
-    wrong = found * fp / (1.0 - fp)
-    total = 1.0 + wrong
-    return ErrorShares(found * loc / (1.0 - tau) / total, wrong / total, fn / total)
+    weight_tp, weight_fp, weight_fn = importance
+    right = weight_tp * found
+    wrong = weight_fp * found * fp / (1.0 - fp)
+    missed = weight_fn * fn
+    total = right + wrong + missed
+    return ErrorShares(right * loc / (1.0 - tau) / total, wrong / total, missed / total)
 
 
 def class_shares(report: Mapping) -> dict[str, ErrorShares]:
     """Return the shares of every category of an LRP report, panoptic or not, worst first."""
+    importance = report.get("importance", EQUAL_IMPORTANCE)
     shares = {}
     for name, values in report["per_class"].items():
         prefix = "oLRP" if "oLRP" in values else "LRP"
         loc, fp, fn = (values[f"{prefix}_{part}"] for part in ("Loc", "FP", "FN"))
-        shares[name] = error_shares(loc, fp, fn, tau=report["tau"])
+        shares[name] = error_shares(loc, fp, fn, report["tau"], importance)
     return dict(sorted(shares.items(), key=lambda item: -sum(item[1])))
 
 

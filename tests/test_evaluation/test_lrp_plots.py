@@ -1,5 +1,7 @@
 """What the pictures show is what was computed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -30,29 +32,29 @@ def draw_evaluation(categories=5, seed=0):
     return Evaluation(tau=0.5, matches={"all": matches})
 
 
-@pytest.mark.parametrize("tau", [0.5, 0.75])
-def test_shares_add_up_to_lrp(tau):
+@pytest.mark.parametrize(("tau", "importance"), [(0.5, (1, 1, 1)), (0.75, (2, 0.5, 4))])
+def test_shares_add_up_to_lrp(tau, importance):
     rng = np.random.default_rng(0)
     for _ in range(200):
         num_tp, num_fp, num_fn = rng.integers(0, 10, 3)
         if num_tp + num_fn == 0:
             continue
         loc_error = rng.uniform(0, (1 - tau) * num_tp) if num_tp else 0.0
-        error = lrp_from_counts(num_tp, num_fp, num_fn, loc_error, tau=tau)
+        error = lrp_from_counts(num_tp, num_fp, num_fn, loc_error, tau=tau, importance=importance)
         if num_tp == 0:
             continue
-        shares = error_shares(error.loc, error.fp, error.fn, tau)
+        shares = error_shares(error.loc, error.fp, error.fn, tau, importance)
         assert sum(shares) == pytest.approx(error.lrp)
-        total = num_tp + num_fp + num_fn
-        assert shares.fp == pytest.approx(num_fp / total)
-        assert shares.fn == pytest.approx(num_fn / total)
+        weighted = np.multiply(importance, (num_tp, num_fp, num_fn))
+        assert shares[1:] == pytest.approx(tuple(weighted[1:] / weighted.sum()))
     assert error_shares(None, None, 1.0) == (0.0, 0.0, 1.0)
     assert error_shares(None, 1.0, 1.0) == (0.0, 0.0, 1.0)
     assert error_shares(None, 1.0, None) == (0.0, 1.0, 0.0)
 
 
-def test_bars_are_the_report():
-    evaluation = draw_evaluation()
+@pytest.mark.parametrize("importance", [(1, 1, 1), (1, 1, 4)])
+def test_bars_are_the_report(importance):
+    evaluation = dataclasses.replace(draw_evaluation(), importance=importance)
     report = evaluation.report()
     shares = class_shares(report)
     for name, values in report["per_class"].items():
