@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import os
 import sys
@@ -119,15 +118,21 @@ def _measure_detector(args: argparse.Namespace, objects: Objects, files: list[st
 
 
 def read_paces(folder: Path) -> dict[str, Any]:
-    """Measure the paces of the training that left a checkpoint; empty where its log is gone.
+    """Measure the paces of the training that left a checkpoint.
+
+    Empty where its log is gone, or damaged, which a note says: the rest is worth having alone.
 
     Args:
         folder: of the checkpoint; the log lies in it, or, as after ``train DATA``, in
             ``training/`` below.
     """
     for place in (folder, folder / "training"):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             return measure_paces(read_scalars(place))
+        except FileNotFoundError:
+            continue
+        except (ValueError, OSError) as error:
+            print(f"note: the paces of the training are left out: {error}", file=sys.stderr)
     return {}
 
 

@@ -117,7 +117,7 @@ def _background(priors: Mapping | None, training: Mapping | None) -> Finding:
 
 
 def _gradients(training: Mapping | None) -> str:
-    if not training:
+    if not training or not training["classification"]:
         return ""
     texts = [
         f"{name} {values['raising']:.0%} / {values['lowering']:.0%}"
@@ -212,6 +212,13 @@ def _objective(training: Mapping | None, paces: Mapping | None) -> Finding:
             f"`--checkpoint`). {options}",
         )
     shares = training["task_shares"]
+    if not shares:
+        return Finding(
+            kind,
+            "not measured",
+            "The losses of the checkpoint are not finite on this data: its training has diverged. "
+            f"Take an earlier checkpoint, or train with a lower learning rate.{_left(paces)}",
+        )
     texts = ", ".join(f"{share:.0%} {task}" for task, share in shares.items())
     begin = f"Of the loss on a batch, {texts}"
     values = [value for value in shares.values() if value > 0]

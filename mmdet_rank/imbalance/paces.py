@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,8 +22,8 @@ def measure_paces(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``iterations`` of the T entries of training, ``relative``: by task its T losses over the
-        first one (None where there is none), and ``left``: the last of these. Empty where there
-        are fewer than two entries, or no task has a loss at first.
+        first one (None where there is none, or none that is finite), and ``left``: the last of
+        these. Empty where there are fewer than two entries, or no task has a loss at first.
 
     Example:
         >>> first = {"step": 50, "loss": 3.0, "loss_cls": 2.0, "loss_bbox": 1.0}
@@ -42,9 +43,9 @@ def measure_paces(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 tasks[task] = tasks.get(task, 0.0) + unbalanced(entry, name)
         sums.append(tasks)
     relative = {
-        task: [tasks[task] / first if task in tasks else None for tasks in sums]
+        task: [_share(tasks.get(task, math.nan), first) for tasks in sums]
         for task, first in sums[0].items()
-        if first > 0
+        if first > 0 and math.isfinite(first)
     }
     if not relative:
         return {}
@@ -74,6 +75,12 @@ def unbalanced(entry: Mapping[str, Any], name: str) -> float:
     if "loss" not in name:
         return value
     return value / (entry.get(name.replace("loss", "balance", 1)) or 1.0)
+
+
+def _share(value: float, first: float) -> float | None:
+    """A loss over the first one; None for what JSON does not have, as diverged losses are."""
+    share = value / first
+    return share if math.isfinite(share) else None
 
 
 def task_of(name: str) -> str:

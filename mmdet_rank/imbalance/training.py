@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ def measure_training(
         progress: wraps an iterable with a progress bar.
 
     Returns:
-        ``losses`` (mean of each), ``task_shares`` of the loss, ``classification`` by head (shares
+        ``losses`` (mean of each, None where it is not finite), ``task_shares`` of the loss (none
+        where it is not finite), and of finite gradients ``classification`` by head (shares
         of the gradient that raises scores and that lowers them, and their ratio), ``gradients`` by
         head (magnitudes at classification and boxes), and ``iou_before`` and ``iou_after`` of
         positives (thesis Fig. 3.12) where priors are assigned before predictions, with
@@ -64,15 +66,12 @@ def measure_training(
         refined += _refined(model, data, heads)
     model.eval()
     means = {key: float(np.mean(values)) for key, values in losses.items()}
-    tasks: dict[str, float] = {}
-    for key, value in means.items():
-        task = task_of(key)
-        tasks[task] = tasks.get(task, 0.0) + value
-    total = sum(tasks.values()) or 1.0
+    # A detector that has diverged gives no numbers, and JSON has no others.
+    parts = {n: part for n, part in parts.items() if all(map(math.isfinite, part.values()))}
     return {
         "images": len(samples),
-        "losses": means,
-        "task_shares": {task: value / total for task, value in tasks.items()},
+        "losses": {key: mean if math.isfinite(mean) else None for key, mean in means.items()},
+        "task_shares": _task_shares(means),
         "classification": {
             name: {
                 "raising": part["raising"] / max(part["raising"] + part["lowering"], 1e-30),
@@ -89,6 +88,18 @@ def measure_training(
             for name, part in parts.items()
         },
     } | _regression(refined)
+
+
+def _task_shares(means: Mapping[str, float]) -> dict[str, float]:
+    """Shares of the tasks in the sum of the losses; none where it is not finite."""
+    total = sum(means.values())
+    if not math.isfinite(total):
+        return {}
+    tasks: dict[str, float] = {}
+    for key, value in means.items():
+        task = task_of(key)
+        tasks[task] = tasks.get(task, 0.0) + value
+    return {task: value / (total or 1.0) for task, value in tasks.items()}
 
 
 class _Refined(NamedTuple):
@@ -137,9 +148,13 @@ def _refined(model: nn.Module, data: dict, heads: list[HeadOutputs]) -> list[_Re
 
 
 def _regression(refined: Sequence[_Refined]) -> dict[str, Any]:
-    if not sum(len(image.before) for image in refined):
+    if not refined:
         return {}
     before, after, errors = (torch.cat(parts) for parts in zip(*refined, strict=True))
+    finite = after.isfinite() & errors.isfinite().all(1)
+    before, after, errors = before[finite], after[finite], errors[finite]
+    if not len(after):
+        return {}
     edges = np.linspace(0, 1, 21)
     bins = np.clip(np.digitize(before.numpy(), np.linspace(0, 1, 11)) - 1, 0, 9)
     return {

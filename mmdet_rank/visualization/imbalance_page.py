@@ -212,7 +212,11 @@ def _training(page: Page, training: Mapping[str, Any]) -> None:
         )
     page.figures(*figures)
     page.table(
-        ["loss", "mean"], [[name, f"{value:.4f}"] for name, value in training["losses"].items()]
+        ["loss", "mean"],
+        [
+            [name, "not finite" if value is None else f"{value:.4f}"]
+            for name, value in training["losses"].items()
+        ],
     )
     page.table(
         ["head", "gradient at scores", "at boxes", "lowering : raising"],

@@ -37,10 +37,11 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
         One dict per log entry: of training, with ``step`` counting iterations and the losses; and
         of validation, with ``step`` counting epochs (iterations in a training by iterations, whose
         logger has ``log_metric_by_epoch=False``) and the metrics. What a resumed run did once
-        more is there only once.
+        more is there only once, and the line that a killed run left unfinished not at all.
 
     Raises:
         FileNotFoundError: If nothing was logged there.
+        ValueError: If another line than the last of a file is not JSON.
     """
     files = sorted(Path(work_dir).glob("*/vis_data/scalars.json"))
     if not files:
@@ -50,8 +51,7 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
         )
     entries: dict[tuple[bool, int], dict] = {}
     for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
+        for entry in _read_lines(file):
             entries["loss" in entry, entry["step"]] = entry
     return list(entries.values())
 
@@ -82,6 +82,22 @@ def draw_training_curve(entries: Sequence[Mapping], title: str = "") -> Figure:
         _draw_metrics(axes[1], validation, "iteration" if by_iteration else "epoch")
     figure.suptitle(title)
     return figure
+
+
+def _read_lines(file: Path) -> list[dict]:
+    """Read JSON line by line; the last line may be cut short."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(
+                    f"Expected JSON in each line of {file}, but line {number} cannot be read: "
+                    f"{error}; remove it."
+                ) from None
+    return entries
 
 
 def _draw_losses(axes: Axes, training: Sequence[Mapping]) -> None:

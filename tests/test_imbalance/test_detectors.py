@@ -1,5 +1,8 @@
 """Measures of a detector, against its own targets and losses."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from configs import build_model, load_config
 from mmdet_rank.imbalance import Objects, find_imbalance, measure_data
 from mmdet_rank.imbalance.priors import head_with_priors, measure_priors, resizing
 from mmdet_rank.imbalance.training import error_shares, measure_training
+from mmdet_rank.visualization.imbalance_page import imbalance_page
 
 
 def build(name):
@@ -118,6 +122,27 @@ def test_shares_of_losses_and_gradients(name):
         halves = found["iou_after"]["counts"]
         pairs = [halves[i] + halves[i + 1] for i in range(0, 20, 2)]
         assert shares["boxes"] == pytest.approx([pair / sum(pairs) for pair in pairs])
+
+
+@pytest.mark.parametrize(("layer", "loss"), [("cls", "loss_cls"), ("reg", "loss_bbox")])
+def test_a_detector_that_has_diverged(layer, loss):
+    """What is not a number is left out, so that the page and its figures can be written."""
+    config, model = build("retinanet_r18_fpn_digits")
+    torch.nn.init.constant_(getattr(model.bbox_head, f"retina_{layer}").bias, math.nan)
+    images, samples = make_batch((2,), 10, 96, seed=1)
+    found = measure_training(model, as_samples(images, samples))
+    assert [name for name, mean in found["losses"].items() if mean is None] == [loss]
+    assert found["task_shares"] == {}
+    assert ("bbox_head" in found["classification"]) == (layer == "reg")
+    assert set(found["gradients"]) == set(found["classification"])
+    assert ("iou_after" in found) == (layer == "cls")
+    objects = as_objects(samples, 96)
+    report = {"training": found, "priors": measure_priors(config, model, objects)}
+    report |= measure_data(objects)
+    json.dumps(report, allow_nan=False)
+    page = imbalance_page(report, "digits").render()
+    assert "its training has diverged" in page
+    assert "not finite" in page
 
 
 def test_large_errors_of_few_boxes_dominate_l2():

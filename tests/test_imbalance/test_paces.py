@@ -27,6 +27,16 @@ def test_an_entry_without_a_task_has_none():
     assert measure_paces([first, middle, last])["relative"]["masks"] == [1, None, 0.25]
 
 
+def test_losses_that_are_not_finite_are_left_out():
+    nan, inf = float("nan"), float("inf")
+    first = {"step": 1, "loss": nan, "loss_cls": 2.0, "loss_bbox": nan, "loss_mask": inf}
+    second = {"step": 2, "loss": 1.0, "loss_cls": 1.0, "loss_bbox": 1.0, "loss_mask": 1.0}
+    last = {"step": 3, "loss": nan, "loss_cls": inf, "loss_bbox": 1.0, "loss_mask": 1.0}
+    paces = measure_paces([first, second, last])
+    assert paces["relative"] == {"classification": [1.0, 0.5, None]}
+    assert paces["left"] == {"classification": 0.5}
+
+
 @pytest.mark.parametrize(
     "entries",
     [

@@ -155,6 +155,21 @@ def test_paces_are_read_from_the_log_beside_the_checkpoint(data, tmp_path, inner
     assert len(re.findall("data:image/png;base64,", page)) == 16
 
 
+def test_a_damaged_log_takes_nothing_else_away(data, tmp_path, labels_seen, capsys):
+    log = tmp_path / "20261127_000000" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"step": 50, "lo\n{"step": 100, "loss": 1.1, "loss_cls": 0.5}\n')
+    state = build_model(load_config(f"digits/{CONFIG.name}")).state_dict()
+    torch.save({"state_dict": state}, tmp_path / "best.pth")
+    options = ["--config", str(CONFIG), "--checkpoint", str(tmp_path / "best.pth")]
+    out = tmp_path / "out"
+    assert main(["analyze", str(data), "--out", str(out), *options, "--max-images", "2"]) == 0
+    assert "note: the paces of the training are left out: Expected JSON" in capsys.readouterr().err
+    report = json.loads((out / "imbalance.json").read_text())
+    assert report["paces"] == {}
+    assert report["num_objects"] == 12
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -28,6 +28,18 @@ def test_a_resumed_training_is_read_as_one(tmp_path):
     assert sum("coco/bbox_mAP" in one for one in entries) == 1
 
 
+def test_a_line_that_a_killed_run_left_unfinished_is_skipped(tmp_path):
+    write(tmp_path, "20240101_000001", [entry(1), entry(2)])
+    file = next(tmp_path.glob("*/vis_data/scalars.json"))
+    whole = file.read_text()
+    file.write_text(whole[:-9])
+    write(tmp_path, "20240101_000002", [entry(3)])
+    assert [one["step"] for one in read_scalars(tmp_path)] == [1, 3]
+    file.write_text(whole[9:])
+    with pytest.raises(ValueError, match=r"scalars.json, but line 1 cannot be read: .*; remove it"):
+        read_scalars(tmp_path)
+
+
 def test_losses_are_drawn_over_iterations_and_metrics_over_epochs():
     metrics = {"coco/bbox_mAP": 0.25, "coco/bbox_mAP_50": 0.5, "step": 1}
     figure = draw_training_curve([entry(10), entry(20), metrics], "a detector")
