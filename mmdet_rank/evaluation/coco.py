@@ -133,6 +133,8 @@ def evaluate_coco(
         tau=tau,
         importance=importance,
         quality=quality,
+        iou_type=iou_type,
+        max_dets=max_dets,
     )
     evaluation.notes = notes
     return evaluation

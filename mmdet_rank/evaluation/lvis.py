@@ -174,6 +174,8 @@ def evaluate_lvis(
         lvis_class_figures(evaluation, category_names),
         tau=tau,
         importance=importance,
+        iou_type=iou_type,
+        max_dets=max_dets,
     )
     gathered.notes = notes
     return gathered

@@ -37,6 +37,8 @@ _AP_FIGURES = ("AP", "AP50", "AP75", "AR")
 F1_FIGURES = ("precision", "recall", "F1")
 # Precision, recall and F1 are those of matches at this IoU, whatever tau is.
 F1_TAU = 0.5
+# How an evaluation was run, where its report says so: those of earlier versions do not.
+_SETTINGS = ("iou_type", "max_dets")
 THRESHOLD_RULE = (
     "A threshold lies midway between the last score kept and the next lower one (1 % below the "
     "last where none is lower), so that it keeps the same detections when rounding moves scores."
@@ -57,6 +59,8 @@ class Evaluation:
         other_taus: matched detections of all sizes at ``taus`` and 0.5, where they are not ``tau``.
         importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
         quality: what localisation is measured by: ``iou`` (of keypoints OKS) or ``giou``.
+        iou_type: what was compared: ``bbox``, ``segm`` or ``keypoints``; None where nobody said.
+        max_dets: how many detections counted; likewise.
         notes: sentences on what is not as it should be in the files, and on limits that bind.
     """
 
@@ -68,6 +72,8 @@ class Evaluation:
     other_taus: dict[float, dict[str, MatchedDetections]] = field(default_factory=dict)
     importance: tuple[float, ...] = EQUAL_IMPORTANCE
     quality: str = "iou"
+    iou_type: str | None = None
+    max_dets: int | None = None
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -80,6 +86,8 @@ class Evaluation:
         tau: float | Sequence[float] = 0.5,
         importance: Sequence[float] = EQUAL_IMPORTANCE,
         quality: str = "iou",
+        iou_type: str | None = None,
+        max_dets: int | None = None,
     ) -> Evaluation:
         """Evaluation at one tau or several.
 
@@ -90,6 +98,8 @@ class Evaluation:
             tau: one or several; the first is that of thresholds, sizes and categories.
             importance: as in the attributes.
             quality: likewise.
+            iou_type: likewise.
+            max_dets: likewise.
         """
         check_importance(importance)
         taus = check_taus(tau)
@@ -104,6 +114,8 @@ class Evaluation:
             other_taus={value: collect(value)["all"] for value in others},
             importance=tuple(importance),
             quality=quality,
+            iou_type=iou_type,
+            max_dets=max_dets,
         )
 
     def matches_at(self, tau: float) -> dict[str, MatchedDetections]:
@@ -152,7 +164,8 @@ class Evaluation:
             ``oLRP_l``, ``AP``, ``AP50``, ``AP75``, ``AR``; ``precision``, ``recall`` and ``F1`` at
             IoU 0.5, means at ``F1_threshold``, the confidence of the best mean F1 (left out where
             0.5 was not evaluated); with several taus ``over_tau``, the four errors at each; with
-            other weights than 1 ``importance``; ``threshold_rule``, a sentence on what the
+            other weights than 1 ``importance``; where they are known ``iou_type`` and
+            ``max_dets``; ``threshold_rule``, a sentence on what the
             thresholds are; and ``per_class`` with ``AP``, ``AP50``, ``AP75``, the four errors,
             ``threshold``, ``last_kept`` (the lowest score at or above it), ``num_gt``,
             ``precision``, ``recall`` and ``F1`` by category name.
@@ -176,6 +189,9 @@ class Evaluation:
             report["quality"] = self.quality
         if self.importance != EQUAL_IMPORTANCE:
             report["importance"] = list(self.importance)
+        for key in _SETTINGS:
+            if getattr(self, key) is not None:
+                report[key] = getattr(self, key)
         report["threshold_rule"] = THRESHOLD_RULE
         report["per_class"] = {
             name: {key: defined(ap) for key, ap in self.class_figures.get(name, {}).items()}
@@ -205,7 +221,7 @@ def summary_table(report: dict) -> str:
         return format_table(["", *keys], rows)
     left_out = (
         *("tau", "F1_threshold", "over_tau", "quality", "importance", "correlation_bounds"),
-        *("confusion", "threshold_rule", "per_class"),
+        *("confusion", "threshold_rule", "per_class", *_SETTINGS),
     )
     keys = [key for key in report if key not in left_out]
     return format_table(keys, [[percent(report[key]) for key in keys]])
@@ -237,21 +253,11 @@ def comparison_table(reports: dict[str, dict]) -> str:
         reports: LRP report by name of the detector; all of one kind.
 
     Raises:
-        ValueError: when panoptic reports and others, or reports of different tau, are mixed.
+        ValueError: when panoptic reports and others are mixed, or reports of different tau,
+            quality, importance, kind of results or limit of detections.
     """
-    kinds = {"all" in report for report in reports.values()}
-    taus = {report.get("tau") for report in reports.values()}
-    if len(kinds) > 1 or len(taus) > 1:
-        raise ValueError(
-            "Expected reports of one kind and one tau to compare, but got "
-            + (
-                "panoptic and other reports"
-                if len(kinds) > 1
-                else f"the taus {sorted(taus, key=str)}"
-            )
-            + "; evaluate all detectors in the same way."
-        )
-    if kinds == {True}:
+    _check_comparable(list(reports.values()))
+    if all("all" in report for report in reports.values()):
         keys = ("PQ", "SQ", "RQ", "LRP", "LRP_Loc", "LRP_FP", "LRP_FN")
         rows = [
             [name, group, *(percent(report[group][key]) for key in keys)]
@@ -262,6 +268,24 @@ def comparison_table(reports: dict[str, dict]) -> str:
     keys = (*_AP_FIGURES, *_COMPONENTS, "oLRP_s", "oLRP_m", "oLRP_l")
     rows = [[name, *(percent(report.get(key)) for key in keys)] for name, report in reports.items()]
     return format_table(["detector", *keys], rows)
+
+
+def _check_comparable(reports: Sequence[dict]) -> None:
+    """Raise ValueError unless reports were made in the same way, as far as they say."""
+    found = {
+        "kind": ["panoptic" if "all" in report else "other" for report in reports],
+        "tau": [report.get("tau") for report in reports],
+        "quality": [report.get("quality", "iou") for report in reports],
+        "importance": [tuple(report.get("importance", EQUAL_IMPORTANCE)) for report in reports],
+    }
+    found |= {key: [report[key] for report in reports if key in report] for key in _SETTINGS}
+    for what, values in found.items():
+        if len(different := list(dict.fromkeys(values))) > 1:
+            raise ValueError(
+                "Expected reports of one kind and one tau, quality and importance to compare, but "
+                f"got as {what} {' and '.join(map(str, different))}; evaluate all detectors in the "
+                "same way."
+            )
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -292,6 +292,21 @@ def test_compare(main, tmp_path, capsys):
     assert (plots / "comparison.png").exists()
     assert call(main, "--compare", *reports) == 1
     assert "one kind and one tau" in capsys.readouterr().err
+    first = json.loads(reports[0].read_text())
+    assert (first["iou_type"], first["max_dets"]) == ("bbox", 100)
+    other = tmp_path / "other.json"
+    for options, message in (
+        (["--importance", 1, 1, 4], "as importance (1.0, 1.0, 1.0) and (1.0, 1.0, 4.0);"),
+        (["--quality", "giou"], "as quality iou and giou;"),
+        (["--iou-type", "segm"], "as iou_type bbox and segm;"),
+        (["--max-dets", 10], "as max_dets 100 and 10;"),
+    ):
+        assert call(main, *files("synthetic"), "--quiet", *options, "--out", other) == 0
+        assert call(main, "--compare", reports[0], other) == 1
+        assert message in capsys.readouterr().err
+    # Reports of earlier versions do not say all of it.
+    other.write_text(json.dumps({k: v for k, v in first.items() if k != "max_dets"}))
+    assert call(main, "--compare", reports[0], other) == 0
     empty = tmp_path / "empty.json"
     empty.write_text(json.dumps({**json.loads(reports[0].read_text()), "per_class": {}}))
     assert call(main, "--compare", reports[0], empty, "--plots", plots) == 0

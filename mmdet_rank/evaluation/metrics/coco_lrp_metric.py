@@ -249,6 +249,8 @@ class CocoLRPMetric(CocoMetric):
             class_figures(coco_eval, names, limit),
             tau=self.tau,
             importance=self.importance,
+            iou_type=coco_eval.params.iouType,
+            max_dets=self.max_dets,
         )
 
     def _warn_of_names(self) -> None:

@@ -131,4 +131,6 @@ class LVISLRPMetric(LVISMetric):
             lvis_class_figures(lvis_eval, names),
             tau=self.tau,
             importance=self.importance,
+            iou_type=lvis_eval.params.iou_type,
+            max_dets=lvis_eval.params.max_dets,
         )
