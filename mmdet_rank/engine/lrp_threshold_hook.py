@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmdet_rank.annotations import forget_files, read_categories
 from mmdet_rank.engine.wrapped import unwrapped
 from mmdet_rank.evaluation.thresholds import (
     ScoreThresholds,
@@ -17,7 +18,6 @@ from mmdet_rank.evaluation.thresholds import (
     score_floor,
     thresholds_at_floor,
 )
-from mmdet_rank.files import load_json
 
 __all__ = ["LRPThresholdHook", "label_names", "warn_of_thresholds"]
 
@@ -54,6 +54,7 @@ class LRPThresholdHook(Hook):
         """Start to threshold what the model predicts."""
         model = unwrapped(runner)
         keeper = self.check(runner.test_dataloader.dataset)
+        forget_files()
         warn_of_thresholds(self.thresholds, keeper.missing, getattr(model, "test_cfg", None))
         self._handle = model.register_forward_hook(keeper)
 
@@ -68,14 +69,14 @@ def label_names(dataset: Any) -> list[str]:
     """Return the category names of a data set in the order of its labels.
 
     MMDetection's COCO data sets label categories in the order of the annotation file, whatever the
-    order of ``classes``.
+    order of ``classes``. Names that are numbers there are texts here, as everywhere else.
     """
     while hasattr(dataset, "dataset"):
         dataset = dataset.dataset
     classes = list(dataset.metainfo["classes"])
     if not hasattr(dataset, "cat_ids"):
         return classes
-    names = {c["id"]: c["name"] for c in load_json(dataset.ann_file)["categories"]}
+    names = {c["id"]: c["name"] for c in read_categories(dataset.ann_file)}
     return [names[category] for category in dataset.cat_ids]
 
 

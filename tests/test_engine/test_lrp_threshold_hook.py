@@ -54,3 +54,12 @@ def test_names_are_those_of_the_file_in_the_order_of_the_labels(tmp_path):
     coco = SimpleNamespace(metainfo={"classes": ("cat", "dog")}, cat_ids=[2, 7], ann_file=str(path))
     wrapped = SimpleNamespace(dataset=SimpleNamespace(dataset=coco))
     assert label_names(wrapped) == ["dog", "cat"]
+
+
+def test_names_that_are_numbers_are_texts(tmp_path):
+    """As in thresholds files, whose keys can be nothing else."""
+    path, thresholds = tmp_path / "instances.json", tmp_path / "thresholds.json"
+    path.write_text(json.dumps({"categories": [{"id": 1, "name": 0}, {"id": 2, "name": 1}]}))
+    thresholds.write_text(json.dumps({"1": 0.4, "0": 0.5}))
+    coco = SimpleNamespace(metainfo={"classes": ("0", "1")}, cat_ids=[1, 2], ann_file=str(path))
+    assert LRPThresholdHook(str(thresholds)).check(coco).by_label == [0.5, 0.4]
