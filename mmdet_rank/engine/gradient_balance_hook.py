@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmdet_rank.engine.wrapped import unwrapped
-from mmdet_rank.imbalance.gradients import HeadOutputs, by_direction, listening
+from mmdet_rank.imbalance.gradients import HeadOutputs, listening
 
 
 @HOOKS.register_module()
@@ -47,7 +47,7 @@ class GradientBalanceHook(Hook):
         heads, self._heads = self._heads, []
         for head in heads:
             gradients = [scores.grad for scores in head.scores if scores.grad is not None]
-            parts = [by_direction(gradient.float(), head.softmax) for gradient in gradients]
+            parts = [head.by_direction(gradient.float()) for gradient in gradients]
             raising, lowering = (sum(part[way] for part in parts) for way in (0, 1))
             if raising > 0:
                 name = head.name.replace(" ", "_")

@@ -18,8 +18,14 @@ class HeadOutputs:
     def __init__(self, name: str, module: nn.Module, keep: bool = False) -> None:
         self.name = name
         self.keep = keep
-        # One of its classes is background, the last one.
-        self.softmax = not getattr(module.loss_cls, "use_sigmoid", True)
+        # One of its classes is background, the last one. Some heads (SSD, CenterNet) have no
+        # `loss_cls` of their own, of which SSD says itself that it takes a softmax.
+        loss = getattr(module, "loss_cls", None)
+        sigmoid = getattr(module, "use_sigmoid_cls", getattr(loss, "use_sigmoid", True))
+        self.softmax = not sigmoid
+        # Heads on a grid put out maps, whose channels are the classes of one prior after another.
+        on_grid = self.softmax and hasattr(module, "prior_generator")
+        self.map_classes = module.cls_out_channels if on_grid else None
         self.scores: list[Tensor] = []
         self.boxes: list[Tensor] = []
 
@@ -31,6 +37,12 @@ class HeadOutputs:
                 tensor.retain_grad()
             self.scores += scores
             self.boxes += _tensors(outputs[1])
+
+    def by_direction(self, gradient: Tensor) -> tuple[float, float]:
+        """`by_direction` of a gradient at its scores."""
+        if self.map_classes is not None:
+            gradient = gradient.movedim(1, -1).reshape(-1, self.map_classes)
+        return by_direction(gradient, self.softmax)
 
 
 def gradient_shares(
@@ -57,7 +69,7 @@ def gradient_shares(
     for head in heads:
         scores = [next(gradients) for _ in head.scores]
         boxes = [next(gradients) for _ in head.boxes]
-        parts = [by_direction(g, head.softmax) for g in scores if g is not None]
+        parts = [head.by_direction(g) for g in scores if g is not None]
         shares[head.name] = {
             "raising": sum(raising for raising, _ in parts),
             "lowering": sum(lowering for _, lowering in parts),
@@ -67,7 +79,12 @@ def gradient_shares(
 
 
 def by_direction(gradient: Tensor, softmax: bool) -> tuple[float, float]:
-    """Magnitudes of a gradient that raise scores of classes, and that lower them."""
+    """Magnitudes of a gradient that raise scores of classes, and that lower them.
+
+    Args:
+        gradient: any shape; with a softmax, the last axis is that of the classes, background last.
+        softmax: examples count whole: those whose background score is lowered raise.
+    """
     if softmax:
         magnitude = gradient.abs().sum(-1)
         raising = gradient[..., -1] > 0

@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmdet.models.dense_heads import CenterNetHead, SSDHead, YOLACTHead
 from mmengine.logging import MessageHub
 from rcnn import batch_for, build_detector, sum_of
+from torch.nn.functional import cross_entropy
 
 from mmdet_rank.engine import GradientBalanceHook
 from mmdet_rank.imbalance.gradients import by_direction, listening
@@ -33,7 +35,7 @@ def test_ratio_of_gradients(scale):
     expected = {}
     for head in heads:
         gradients = torch.autograd.grad(loss, head.scores, retain_graph=True, allow_unused=True)
-        parts = [by_direction(g, head.softmax) for g in gradients if g is not None]
+        parts = [head.by_direction(g) for g in gradients if g is not None]
         raising, lowering = (sum(part) for part in zip(*parts, strict=True))
         expected[f"train/{head.name}/lowering_over_raising"] = lowering / raising
     torch.manual_seed(1)
@@ -58,6 +60,51 @@ def test_examples_count_whole_with_a_softmax():
     gradient = torch.tensor([[-0.7, 0.3, 0.4], [0.2, 0.1, -0.3]])
     assert by_direction(gradient, softmax=True) == pytest.approx((1.4, 0.6))
     assert by_direction(gradient, softmax=False) == pytest.approx((1.0, 1.0))
+
+
+def ssd_head():
+    generator = dict(
+        type="SSDAnchorGenerator", scale_major=False, input_size=64, strides=[16],
+        basesize_ratio_range=(0.15, 0.9), ratios=[[2]], min_sizes=[10], max_sizes=[20],
+    )  # fmt: skip
+    return SSDHead(num_classes=2, in_channels=(8,), anchor_generator=generator)
+
+
+def yolact_head():
+    generator = dict(type="AnchorGenerator", octave_base_scale=3, scales_per_octave=1,
+                     ratios=[0.5, 1.0], strides=[16])  # fmt: skip
+    loss = dict(type="CrossEntropyLoss", use_sigmoid=False)
+    return YOLACTHead(2, 8, generator, loss_cls=loss)
+
+
+@pytest.mark.parametrize("make", [ssd_head, yolact_head])
+def test_examples_of_a_map_count_whole_with_a_softmax(make):
+    """Their classes lie in the channels, and SSD has no loss that says so."""
+    torch.manual_seed(0)
+    model = torch.nn.Module()
+    model.bbox_head = make()
+    with listening(model) as (head,):
+        scores = model.bbox_head((torch.rand(2, 8, 3, 3),))[0][0]
+    classes = 3
+    logits = scores.permute(0, 2, 3, 1).reshape(-1, classes)
+    labels = torch.full((len(logits),), classes - 1)
+    labels[::5] = 0
+    loss = cross_entropy(logits, labels)
+    of_examples = torch.autograd.grad(loss, logits, retain_graph=True)[0].abs().sum(1)
+    expected = [float(of_examples[labels == 0].sum()), float(of_examples[labels != 0].sum())]
+    (gradient,) = torch.autograd.grad(loss, head.scores)
+    assert head.by_direction(gradient) == pytest.approx(expected)
+
+
+def test_a_head_without_a_loss_of_classification():
+    """CenterNet's, whose loss is that of heat maps."""
+    model = torch.nn.Module()
+    model.bbox_head = CenterNetHead(8, 8, num_classes=2)
+    with listening(model) as (head,):
+        maps = model.bbox_head((torch.rand(1, 8, 3, 3),))[0][0]
+    gradient = torch.ones_like(maps)
+    gradient[:, 0] = -2.0
+    assert head.by_direction(gradient) == (18.0, 9.0)
 
 
 def test_interval():
