@@ -71,9 +71,17 @@ def training_samples(
         places: of the images in ``objects``.
 
     Raises:
-        UserError: a step of the pipeline fails, or needs other images (mosaics).
+        UserError: a step of the pipeline fails, or needs other images (mosaics), or masks that the
+            data does not have.
     """
     pipeline = _pipeline(config.train_dataloader.dataset)
+    masks = objects.masks or (None,) * len(objects.label)
+    wanted = any(isinstance(step, dict) and step.get("with_mask") for step in pipeline)
+    if wanted and not any(masks):
+        raise UserError(
+            "Expected objects with masks for a detector of masks, but the data has boxes alone; "
+            "give data with `segmentation`, or a detector of boxes."
+        )
     with explained("The training pipeline of the config cannot be used on this data"):
         steps = Compose(pipeline)
         samples = []
@@ -81,9 +89,11 @@ def training_samples(
             rows = (objects.image == place).nonzero()[0]
             x, y, width, height = objects.boxes[rows].T
             corners = zip(x, y, x + width, y + height, strict=True)
+            # Without a mask MMDetection has an object ignored, where it reads masks.
             instances = [
-                {"bbox": list(box), "bbox_label": int(label), "ignore_flag": 0}
-                for box, label in zip(corners, objects.label[rows], strict=True)
+                {"bbox": list(box), "bbox_label": int(objects.label[row]), "ignore_flag": 0}
+                | {"mask": masks[row] or []}
+                for box, row in zip(corners, rows, strict=True)
             ]
             size = objects.sizes[place].astype(int)
             data = {"img_path": str(file), "img_id": place, "instances": instances}

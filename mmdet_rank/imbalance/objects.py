@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ class Objects:
         image: (M,) int64 place of each object's image.
         label: (M,) int64 place of its class.
         boxes: (M, 4) float64 x, y, width, height in pixels.
+        masks: M polygons or run lengths in COCO's form, None where an object has none; empty where
+            nobody asked.
     """
 
     classes: tuple[str, ...]
@@ -30,6 +33,7 @@ class Objects:
     image: NDArray[np.int64]
     label: NDArray[np.int64]
     boxes: NDArray[np.float64]
+    masks: tuple[Any, ...] = ()
 
     @classmethod
     def from_coco(cls, dataset: dict) -> Objects:
@@ -55,6 +59,7 @@ class Objects:
             [images[a["image_id"]] for a in kept],
             [labels[a["category_id"]] for a in kept],
             [a["bbox"] for a in kept],
+            [a.get("segmentation") for a in kept],
         )
 
     @classmethod
@@ -73,6 +78,7 @@ class Objects:
             [place for place, _ in kept],
             [labels[labelled.category] for _, labelled in kept],
             [labelled.box for _, labelled in kept],
+            [labelled.segmentation for _, labelled in kept],
         )
 
     @classmethod
@@ -83,6 +89,7 @@ class Objects:
         image: Sequence,
         label: Sequence,
         box: Sequence,
+        masks: Sequence,
     ) -> Objects:
         return cls(
             tuple(classes),
@@ -90,6 +97,7 @@ class Objects:
             np.array(image, dtype=np.int64),
             np.array(label, dtype=np.int64),
             np.array(box, dtype=np.float64).reshape(-1, 4),
+            tuple(masks),
         )
 
     def in_order(self, classes: Sequence[str]) -> Objects:

@@ -7,10 +7,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from pycocotools import mask as mask_utils
 
 from configs import CONFIGS, build_model, load_config
+from mmdet_rank.cli.analyze_detector import training_samples
 from mmdet_rank.cli.main import main
 from mmdet_rank.datasets.digits.metainfo import CLASSES
+from mmdet_rank.imbalance import Objects
 
 CONFIG = CONFIGS / "digits" / "retinanet_r18_fpn_digits.py"
 
@@ -153,6 +158,47 @@ def test_paces_are_read_from_the_log_beside_the_checkpoint(data, tmp_path, inner
     page = (out / "imbalance.html").read_text()
     assert "came to 25% (classification), 60% (boxes) of what they were at first." in page
     assert len(re.findall("data:image/png;base64,", page)) == 16
+
+
+def test_masks_go_into_training_steps(data, tmp_path, capsys):
+    config = CONFIGS / "digits" / "mask-rcnn_r18_fpn_digits.py"
+    state = build_model(load_config(f"digits/{config.name}")).state_dict()
+    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    options = ["--config", str(config), "--checkpoint", str(tmp_path / "weights.pth")]
+    command = ["analyze", str(data), "--out", str(tmp_path), *options, "--max-images", "2"]
+    assert main(command) == 1
+    assert "Expected objects with masks for a detector of masks, but" in capsys.readouterr().err
+    content = json.loads(data.read_text())
+    for entry in content["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["segmentation"] = [[x, y, x + width, y, x + width, y + height]]
+    data.write_text(json.dumps(content))
+    assert main(command) == 0
+    training = json.loads((tmp_path / "imbalance.json").read_text())["training"]
+    assert training["losses"]["loss_mask"] > 0
+    assert training["task_shares"]["masks"] > 0
+
+
+def test_masks_are_polygons_or_run_lengths(data):
+    """An object without one is ignored where the others have theirs."""
+    mask = np.zeros((96, 96), dtype=np.uint8, order="F")
+    mask[:8, :5] = 1
+    coded = mask_utils.encode(mask)
+    coded["counts"] = coded["counts"].decode()
+    masks = ([[10.0, 10, 20, 10, 20, 20, 10, 20]], coded, None)
+    boxes = np.array([[10.0, 10, 10, 10], [0, 0, 5, 8], [40, 40, 9, 9]])
+    objects = Objects(("a",), np.array([[96.0, 96]]), *np.zeros((2, 3), int), boxes, masks)
+    steps = [
+        dict(type="LoadImageFromFile"),
+        dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=True),
+        dict(type="PackDetInputs"),
+    ]
+    config = Config(dict(train_dataloader=dict(dataset=dict(pipeline=steps))))
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        (sample,) = training_samples(config, objects, [data.parents[1] / "train" / "0.png"], [0])
+    sample = sample["data_samples"]
+    assert sample.gt_instances.masks.areas.tolist() == [100, 40]
+    assert sample.ignored_instances.bboxes.tensor.tolist() == [[40, 40, 49, 49]]
 
 
 def test_a_damaged_log_takes_nothing_else_away(data, tmp_path, labels_seen, capsys):
