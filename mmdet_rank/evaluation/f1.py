@@ -15,6 +15,8 @@ from .thresholds import midway_threshold
 __all__ = ["BestF1", "F1Curve", "PrecisionRecallF1", "best_f1", "f1_curves", "mean_f1_curve"]
 
 
+# Means of F1 that differ by no more are equal.
+_ROUNDING = 1e-12
 _FIGURES = ("precision", "recall", "f1")
 
 
@@ -103,7 +105,10 @@ def best_f1(matches: Mapping[str, MatchedDetections], *, tau: float = 0.5) -> Be
     (0.6000000000000001, PrecisionRecallF1(precision=1.0, recall=1.0, f1=1.0))
     """
     curve = mean_f1_curve(matches, tau=tau)
-    last_kept = float(curve.thresholds[np.argmax(curve.f1)]) if curve.f1.size else float("nan")
+    last_kept = float("nan")
+    if curve.f1.size:
+        # The sums over the confidence leave equal values apart by rounding.
+        last_kept = float(curve.thresholds[np.argmax(curve.f1 >= curve.f1.max() - _ROUNDING)])
     per_class = {
         name: _at_threshold(of_class, last_kept) for name, of_class in _curves(matches, tau).items()
     }

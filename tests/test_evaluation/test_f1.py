@@ -1,6 +1,7 @@
 """Precision, recall and F1 against counting at every confidence."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -46,6 +47,25 @@ def test_every_confidence():
             assert curve.precision[place] == pytest.approx(np.nanmean(values[:, 0]))
             assert curve.recall[place] == pytest.approx(values[:, 1].mean())
             assert curve.f1[place] == pytest.approx(values[:, 2].mean())
+
+
+def test_of_several_best_confidences_it_is_the_highest():
+    """Worked out in fractions, which know no rounding."""
+    rng = np.random.default_rng(0)
+    cases = [(np.array([1, 0, 0, 0, 0, 0, 1]) > 0, 5)]
+    for _ in range(300):
+        is_tp = rng.random(rng.integers(2, 15)) < 0.5
+        if is_tp.any():
+            cases.append((is_tp, int(is_tp.sum() + rng.integers(0, 4))))
+    tied = 0
+    for is_tp, num_gt in cases:
+        scores = np.linspace(0.9, 0.1, len(is_tp))
+        found = np.cumsum(is_tp).tolist()
+        f1 = [Fraction(2 * tp, kept + num_gt) for kept, tp in enumerate(found, 1)]
+        tied += f1.count(max(f1)) > 1
+        best = best_f1({"x": MatchedDetections(scores, is_tp, 0.8 * is_tp, num_gt)})
+        assert np.count_nonzero(scores >= best.threshold) == f1.index(max(f1)) + 1
+    assert tied > 4
 
 
 def test_the_best_one():
