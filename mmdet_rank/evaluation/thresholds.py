@@ -79,11 +79,12 @@ def load_thresholds(path: str | Path) -> dict[str, float]:
     """
     data = load_json(path)
     if isinstance(data, dict) and isinstance(data.get("per_class"), dict):
-        if any("threshold" not in values for values in data["per_class"].values()):
+        values = data["per_class"].values()
+        if any(isinstance(value, dict) and "threshold" not in value for value in values):
             raise ValueError(
                 f"Expected thresholds in {path}, but got a panoptic report, which has none."
             )
-        data = report_thresholds(data)
+        data = report_thresholds(data) if all(isinstance(v, dict) for v in values) else None
     if not isinstance(data, dict) or not all(
         isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
         for score in data.values()

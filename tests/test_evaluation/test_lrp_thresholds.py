@@ -91,6 +91,8 @@ def test_files(tmp_path):
         ('{"cat": true}', "Expected a thresholds file"),
         ('{"cat": NaN}', "Expected a thresholds file"),
         ('{"per_class": {"cat": {"PQ": 1}}}', "panoptic report"),
+        ('{"per_class": {"cat": 0.4}}', "Expected a thresholds file"),
+        ('{"per_class": {"cat": "threshold"}}', "Expected a thresholds file"),
     ],
 )
 def test_bad_files(content, message, tmp_path):
