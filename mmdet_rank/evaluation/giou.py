@@ -66,6 +66,8 @@ def check_quality(quality: str, iou_type: str) -> None:
 def pairwise_giou(one: Any, other: Any) -> NDArray[np.float64]:
     """GIoU of boxes x, y, width, height: (N, M) in [-1, 1].
 
+    Of a term that has no area to divide by nothing is counted: GIoU is 0 of boxes on one point.
+
     >>> pairwise_giou([[0, 0, 10, 10]], [[0, 0, 10, 10], [10, 0, 10, 10], [20, 0, 10, 10]])
     array([[ 1.        ,  0.        , -0.33333333]])
     """
@@ -78,4 +80,8 @@ def pairwise_giou(one: Any, other: Any) -> NDArray[np.float64]:
     low = np.minimum(one[..., :2], other[..., :2])
     high = np.maximum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
     hull = (high - low).prod(-1)
-    return overlap / union - (hull - union) / hull
+    return _share(overlap, union) - _share(hull - union, hull)
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

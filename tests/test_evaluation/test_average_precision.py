@@ -129,6 +129,28 @@ def test_mean_of_step_curves():
             assert found == pytest.approx(expected, nan_ok=True)
 
 
+def test_giou_of_boxes_without_area():
+    point, line, far = [5, 5, 0, 0], [5, 5, 10, 0], [20, 20, 10, 10]
+    # Nothing lies between boxes on one point or line; all of the hull between a point and a box
+    # but the box itself: of 25 x 25 pixels 525 of 625.
+    expected = [[0, 0, -525 / 625], [0, 0, -525 / 625], [-525 / 625, -525 / 625, 1]]
+    boxes = [point, line, far]
+    np.testing.assert_allclose(pairwise_giou(boxes, boxes), expected, atol=1e-12)
+    common = {"image_id": 1, "category_id": 1}
+    truth = {
+        "images": [{"id": 1, "width": 100, "height": 100}],
+        "categories": [{"id": 1, "name": "c"}],
+        "annotations": [
+            common | {"id": i, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for i, box in enumerate((point, far), 1)
+        ],
+    }
+    found = [common | {"bbox": box, "score": 0.9} for box in (point, far)]
+    report = evaluate_coco(truth, found, quality="giou", tau=0.75).report()
+    # The box is found; the point is missed, and its detection false.
+    assert report["oLRP"] == pytest.approx(2 / 3)
+
+
 def test_giou_as_quality(files):
     rng = np.random.default_rng(2)
     one, other = (np.c_[rng.uniform(0, 30, (n, 2)), rng.uniform(5, 30, (n, 2))] for n in (5, 7))
