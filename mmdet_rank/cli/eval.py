@@ -50,6 +50,11 @@ def evaluate_files(args: argparse.Namespace) -> None:
         raise UserError("panoptic predictions have no scores, so --bounds has nothing to order")
     if args.dataset == "panoptic" and args.thresholds is not None:
         raise UserError("panoptic predictions have no scores, so --thresholds has nothing to write")
+    if args.dt_folder is not None and args.compare is None and len(args.results) > 1:
+        raise UserError(
+            "Expected one file of --results with --dt-folder, but got several, each of which has "
+            "PNG files of its own; leave it out, and name their folders as the files, without .json"
+        )
     if args.confusion is not None:
         check_confusion(args)
     with refused_input():

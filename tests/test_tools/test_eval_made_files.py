@@ -190,6 +190,18 @@ def test_bad_arguments(main, capsys):
         assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_one_folder_of_panoptic_results_for_several_detectors(main, tmp_path, capsys):
+    results = tmp_path / "other.json"
+    results.write_text((DATA / "panoptic" / "dt.json").read_text())
+    options = ["--dataset", "panoptic", "--dt-folder", DATA / "panoptic" / "dt"]
+    assert call(main, *files("panoptic"), *options) == 0
+    capsys.readouterr()
+    assert call(main, *files("panoptic"), results, *options) == 1
+    captured = capsys.readouterr()
+    assert "Expected one file of --results with --dt-folder, but got several" in captured.err
+    assert captured.out == ""
+
+
 def test_wrong_number_of_keypoints(main, tmp_path, capsys):
     ground_truth = json.loads((DATA / "keypoints" / "gt.json").read_text())
     results = json.loads((DATA / "keypoints" / "dt.json").read_text())
