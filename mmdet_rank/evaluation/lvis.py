@@ -43,6 +43,7 @@ __all__ = [
     "evaluate_lvis",
     "lvis_class_figures",
     "lvis_figures",
+    "with_numbered_objects",
 ]
 
 _FIELDS = ImageFields("dt_matches", "dt_ignore", "dt_scores", "gt_ignore")
@@ -179,6 +180,16 @@ def evaluate_lvis(
     )
     gathered.notes = notes
     return gathered
+
+
+def with_numbered_objects(ground_truth: LVIS) -> LVIS:
+    """The index of a file whose objects are numbered 1, 2, ... in it, whatever their ids were.
+
+    To the lvis package a match with an object of id 0 is none, and objects of one id are one.
+    """
+    for number, annotation in enumerate(ground_truth.dataset["annotations"], 1):
+        annotation["id"] = number
+    return _InMemory(ground_truth.dataset)
 
 
 def lvis_figures(evaluation: LVISEval) -> dict[str, float]:

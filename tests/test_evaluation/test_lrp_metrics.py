@@ -347,7 +347,8 @@ def test_two_processes(ground_truth, samples):
         check_panoptic(panoptic)
 
 
-def test_lvis_metric(tmp_path):
+@pytest.mark.parametrize("first_id", [1, 0])
+def test_lvis_metric(first_id, tmp_path):
     pytest.importorskip("lvis")
     from mmdet_rank.evaluation.lvis import evaluate_lvis
 
@@ -360,6 +361,8 @@ def test_lvis_metric(tmp_path):
         image["not_exhaustive_category_ids"] = [i for i in ids if rng.random() < 0.2]
     for category in ground_truth["categories"]:
         category["frequency"] = "rcf"[category["id"] // 3 % 3]
+    for number, annotation in enumerate(ground_truth["annotations"]):
+        annotation["id"] = first_id + number
     ann_file = tmp_path / "lvis.json"
     ann_file.write_text(json.dumps(ground_truth))
     results = json.loads((SYNTHETIC / "dt.json").read_text())

@@ -29,7 +29,8 @@ class LVISLRPMetric(LVISMetric):
     Takes the place of ``LVISMetric``: it has the same arguments and returns the same figures, and
     adds those that ``CocoLRPMetric`` adds, by the federated rules of LVIS. It needs the lvis
     package, and unlike LVISMetric it also runs where that package alone does not, on NumPy 1.24 and
-    later. Without any detection it returns no figures, as LVISMetric does.
+    later. Without any detection it returns no figures, as LVISMetric does. Objects are numbered
+    1, 2, ... inside, so that ids of any kind do.
 
     Args:
         *args: as for LVISMetric.
@@ -61,6 +62,10 @@ class LVISLRPMetric(LVISMetric):
         check_taus(tau)
         check_importance(importance)
         super().__init__(*args, **kwargs)
+        if self._lvis_api is not None:
+            from mmdet_rank.evaluation.lvis import with_numbered_objects
+
+            self._lvis_api = with_numbered_objects(self._lvis_api)
         self.tau = tau
         self.importance = importance
         self.report_prefix = report_prefix
