@@ -59,9 +59,9 @@ class Evaluation:
         other_taus: matched detections of all sizes at ``taus`` and 0.5, where they are not ``tau``.
         importance: weights of true positives, false positives and false negatives (thesis Eq. 5.9).
         quality: what localisation is measured by: ``iou`` (of keypoints OKS) or ``giou``.
+        notes: sentences on what is not as it should be in the files, and on limits that bind.
         iou_type: what was compared: ``bbox``, ``segm`` or ``keypoints``; None where nobody said.
         max_dets: how many detections counted; likewise.
-        notes: sentences on what is not as it should be in the files, and on limits that bind.
     """
 
     tau: float
@@ -72,9 +72,9 @@ class Evaluation:
     other_taus: dict[float, dict[str, MatchedDetections]] = field(default_factory=dict)
     importance: tuple[float, ...] = EQUAL_IMPORTANCE
     quality: str = "iou"
+    notes: list[str] = field(default_factory=list)
     iou_type: str | None = None
     max_dets: int | None = None
-    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def gather(
