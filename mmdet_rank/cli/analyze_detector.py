@@ -168,7 +168,8 @@ def _class_names(checkpoint: Mapping, config: Config) -> list[str]:
     _, dataset = next(dataset_configs(config, "train"), ("", {}))
     if not dataset:
         return []
-    kind = DATASETS.get(dataset.get("type", ""))
+    kind = dataset.get("type")
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     default = getattr(kind, "METAINFO", {}).get("classes") or ()
     classes = list(map(str, (dataset.get("metainfo") or {}).get("classes") or default))
     in_file: list[str] = []

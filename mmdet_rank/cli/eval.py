@@ -53,7 +53,8 @@ def evaluate_files(args: argparse.Namespace) -> None:
     if args.dt_folder is not None and args.compare is None and len(args.results) > 1:
         raise UserError(
             "Expected one file of --results with --dt-folder, but got several, each of which has "
-            "PNG files of its own; leave it out, and name their folders as the files, without .json"
+            "PNG files of its own; leave it out: they are looked for in the folder beside each "
+            "file that has its name"
         )
     if args.confusion is not None:
         check_confusion(args)

@@ -272,7 +272,7 @@ def comparison_table(reports: dict[str, dict]) -> str:
 
 def _check_comparable(reports: Sequence[dict]) -> None:
     """Raise ValueError unless reports were made in the same way, as far as they say."""
-    found = {
+    found: dict[str, list] = {
         "kind": ["panoptic" if "all" in report else "other" for report in reports],
         "tau": [report.get("tau") for report in reports],
         "quality": [report.get("quality", "iou") for report in reports],

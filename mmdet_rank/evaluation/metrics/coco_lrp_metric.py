@@ -250,7 +250,7 @@ class CocoLRPMetric(CocoMetric):
             tau=self.tau,
             importance=self.importance,
             iou_type=coco_eval.params.iouType,
-            max_dets=self.max_dets,
+            max_dets=min(self.max_dets, coco_eval.params.maxDets[-1]),
         )
 
     def _warn_of_names(self) -> None:
