@@ -356,7 +356,7 @@ def test_a_mistake_is_told():
     with pytest.raises(TypeError, match="Expected RankShared2FCBBoxHead"):
         build_detector(bbox_head=dict(type="Shared2FCBBoxHead", in_channels=8, roi_feat_size=4))
     for loss in ("CrossEntropyLoss", "FocalLoss", "QualityFocalLoss"):
-        with pytest.raises(TypeError, match=f"APLoss in RankShared2FCBBoxHead, but got {loss}; use"):
+        with pytest.raises(TypeError, match=f"in RankShared2FCBBoxHead, but got {loss}; use"):
             build_detector(box=dict(loss_cls=dict(type=loss)))
     config = detector_config("mask").roi_head.mask_head
     with pytest.raises(ValueError, match="one value per mask"):
