@@ -77,7 +77,9 @@ def _checkpoint(model: nn.Module, old: Mapping[str, Any], name: str) -> dict[str
     """A checkpoint as MMEngine reads it: weights, and the class names that the old file has."""
     meta: dict[str, Any] = {"converted_from": name, "mmdet_rank_version": __version__}
     old_meta = old.get("meta") or {}
-    if classes := old_meta.get("CLASSES"):
+    # MMEngine has the names in `dataset_meta`, in capitals at first; MMDetection 2 had them beside.
+    saved = {key.lower(): value for key, value in (old_meta.get("dataset_meta") or {}).items()}
+    if classes := saved.get("classes") or old_meta.get("CLASSES"):
         meta["dataset_meta"] = {"classes": tuple(classes)}
     for key in ("epoch", "iter", "mmdet_version"):
         if key in old_meta:

@@ -20,7 +20,8 @@ class CompleteIoULoss(nn.Module):
     in Object Detection" as they stand.
 
     Args:
-        eps: Boxes are taken for at least so wide and high, in pixels.
+        eps: Boxes are taken for at least so wide and high, in pixels; far from the origin for as
+            much as the numbers can tell apart.
         reduction: "mean" over the boxes, "sum" or "none".
         loss_weight: Factor of the loss.
 
@@ -66,4 +67,6 @@ class CompleteIoULoss(nn.Module):
 
     def _with_area(self, boxes: Tensor) -> Tensor:
         corner = boxes[:, :2]
-        return torch.cat([corner, torch.maximum(boxes[:, 2:], corner + self.eps)], dim=1)
+        # Of a coordinate of 100 and 1e-6 the sum is 100 in float32.
+        least = (corner.abs() * (4 * torch.finfo(boxes.dtype).eps)).clamp(min=self.eps)
+        return torch.cat([corner, torch.maximum(boxes[:, 2:], corner + least)], dim=1)

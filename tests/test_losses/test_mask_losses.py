@@ -149,6 +149,18 @@ def test_complete_iou_loss_of_degenerate_boxes():
     assert loss.isfinite()
     assert pred.grad.isfinite().all()
     assert CompleteIoULoss()(pred[:0], pred[:0]) == 0
+    # Far from the origin, where float32 does not know a millionth of a pixel.
+    sides = torch.tensor([[0.0, 0], [4, 0], [0, 4]])
+    for far in (100.0, 5000.0):
+        corner = torch.full((3, 2), far)
+        pred = torch.cat([corner, corner + sides], dim=1).requires_grad_()
+        target = torch.cat([corner, corner + torch.tensor([10.0, 20])], dim=1)
+        loss = CompleteIoULoss()(pred, target, reduction_override="none")
+        loss.sum().backward()
+        near = torch.cat([sides * 0, sides], dim=1)
+        expected = CompleteIoULoss()(near, target - far, reduction_override="none")
+        torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
+        assert pred.grad.isfinite().all()
 
 
 def test_linear_iou_and_giou_of_mmdetection_are_the_formulas():

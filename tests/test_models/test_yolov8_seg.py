@@ -155,6 +155,34 @@ def test_stock_loss_is_its_definition():
     assert losses["loss_mask"].item() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("logit", [8.0, 12.0])
+def test_false_pixels_are_trained_in_half_precision(dtype, logit):
+    """Half precision rounds their probability to 1, where entropy has no finite gradient."""
+    _, samples = make_batch((1,), 3, masks=True)
+    objects, metas = [s.gt_instances for s in samples], [s.metainfo for s in samples]
+    gradients = []
+    for half in (False, True):
+        head = build_protonet()
+        # A map of ones by a coefficient is a mask with this logit in each pixel.
+        head.protonet = torch.nn.Identity()
+        prototypes = torch.zeros(1, 5, 32, 32)
+        prototypes[:, 0] = 1
+        coeffs = torch.zeros(1, 5)
+        coeffs[:, 0] = logit
+        coeffs.requires_grad_()
+        positives = InstanceData(
+            pos_assigned_gt_inds=torch.tensor([0]), bboxes=objects[0].bboxes[:1], coeffs=coeffs,
+            weights=torch.ones(1), pos_inds=torch.tensor([0]),
+        )  # fmt: skip
+        with torch.autocast("cpu", dtype, enabled=half):
+            masks, _ = head((prototypes.to(dtype) if half else prototypes,), [positives])
+            head.loss_by_feat(masks, None, objects, metas, [positives])["loss_mask"].backward()
+        gradients.append(coeffs.grad)
+    assert gradients[0][0, 0] > 0.1
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-2, atol=1e-3)
+
+
 def test_a_subset_of_the_masks():
     head = build_protonet(max_masks_to_train=2)
     own = InstanceData(weights=torch.ones(5), coeffs=torch.arange(5.0)[:, None])

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
 from configs import build_model, predict
+from mmdet_rank.cli import convert_checkpoint
 from mmdet_rank.convert import ConversionError, convert_state_dict
 
 SAME = ["backbone.layer3.0.conv2.weight", "backbone.bn1.num_batches_tracked"]
@@ -262,3 +263,16 @@ class TestMistakes:
         assert "No space left" in fails(capsys, config, old, target)
         assert list(target.parent.iterdir()) == []
         assert config.read_bytes() == config_bytes
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"dataset_meta": {"classes": ["a", "b"]}},
+        {"dataset_meta": {"CLASSES": ("a", "b")}},
+        {"CLASSES": ("a", "b")},
+    ],
+)
+def test_class_names_of_every_version_are_kept(meta):
+    converted = convert_checkpoint._checkpoint(torch.nn.Linear(1, 1), {"meta": meta}, "old.pth")
+    assert converted["meta"]["dataset_meta"] == {"classes": ("a", "b")}
