@@ -22,6 +22,7 @@ with without_onedl():
     from .pixel_metric import PixelMetric
     from .residual_unet import ResidualUNetHead, UNetEncoder
     from .smp_unet import SMPUNet
+    from .tta import PixelTTAModel
 
 __all__ = [
     "PIXEL_LOSSES",
@@ -31,6 +32,7 @@ __all__ = [
     "PixelLoss",
     "PixelMetric",
     "PixelRankingLoss",
+    "PixelTTAModel",
     "ResidualUNetHead",
     "SMPUNet",
     "SeededAlbu",

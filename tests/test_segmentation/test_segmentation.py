@@ -13,7 +13,9 @@ import torch
 from crack_folder import make_folder
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 import mmdet_rank.segmentation  # noqa: F401
@@ -174,6 +176,53 @@ def test_metric_of_one_and_of_two_channels():
     pred, true = (difference > 0)[kept], label[kept] == 1
     iou = (pred & true).sum() / (pred | true).sum()
     assert figures[0]["pixels/IoU"] == pytest.approx(iou.item())
+
+
+def merged_views(views, channels):
+    """The prediction of one image that the config's tta_model makes of the scores of its views."""
+    cfg = Config.fromfile("configs/cracks/hfm-unet-s_1xb16-1k_96x96.py")
+    cfg.merge_from_dict(dict(model=TINY["model"]))
+    cfg.model.decode_head.out_channels = channels
+    model = MODELS.build(dict(**cfg.tta_model, module=cfg.model))
+    samples = [
+        SegDataSample(
+            metainfo=dict(img_path="a.jpg", flip=bool(i)),
+            seg_logits=PixelData(data=torch.tensor(view)),
+        )
+        for i, view in enumerate(views)
+    ]
+    (merged,) = model.merge_preds([samples])
+    assert not merged.flip
+    return merged
+
+
+def test_views_of_one_channel_are_averaged_as_probabilities():
+    merged = merged_views([[[[0.1, 0.7], [0.9, 0.2]]], [[[0.3, 0.5], [0.5, 0.7]]]], channels=1)
+    mean = torch.tensor([[[0.2, 0.6], [0.7, 0.45]]])
+    torch.testing.assert_close(merged.seg_logits.data, mean)
+    assert merged.pred_sem_seg.data.tolist() == [[[0, 1], [1, 0]]]
+
+
+def test_views_of_two_channels_are_averaged_as_probabilities():
+    views = [[[[0.0, 0.0]], [[4.0, -1.0]]], [[[0.0, 0.0]], [[-1.0, -1.0]]]]
+    merged = merged_views(views, channels=2)
+    mean = torch.tensor([[4.0, -1.0], [-1.0, -1.0]]).sigmoid().mean(0)
+    torch.testing.assert_close(merged.seg_logits.data.softmax(0)[1, 0], mean)
+    assert merged.pred_sem_seg.data.tolist() == [[[1, 0]]]
+
+
+def test_background_stays_background_with_tta(tmp_path):
+    root = make_folder(tmp_path / "data", number=4)
+    config = tiny_config(tmp_path)
+    cfg = Config.fromfile(config)
+    model = MODELS.build(cfg.model)
+    torch.nn.init.zeros_(model.decode_head.conv_seg.weight)
+    torch.nn.init.constant_(model.decode_head.conv_seg.bias, -4.0)
+    weights = str(tmp_path / "weights.pth")
+    torch.save(dict(state_dict=model.state_dict()), weights)
+    options = ["--tta", "--cfg-options", f"data_root={root}"]
+    figures = commands.figures([config, weights, "--work-dir", str(tmp_path / "test"), *options])
+    assert figures["pixels/recall"] == 0
 
 
 @pytest.mark.parametrize("loss", ["hfm", "bce-dice", "alrp"])

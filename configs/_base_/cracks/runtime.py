@@ -25,7 +25,7 @@ log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0)
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='PixelTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
