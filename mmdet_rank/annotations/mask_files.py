@@ -1,15 +1,18 @@
 """Folders of images and masks: which belong together, and what a mask file says.
 
-Needs NumPy, Pillow and, for ``.mat`` files, SciPy.
+Needs NumPy, OpenCV, Pillow and, for ``.mat`` files, SciPy.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from .pictures import open_picture
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".mat", ".npy")
@@ -130,25 +133,23 @@ def find_pairs(
 
 
 def check_sizes(image: Path, mask: Path, shape: tuple[int, int]) -> None:
-    """Refuse a mask that is not as large as its image.
+    """Refuse a mask that is not as large as its image is shown.
 
     Args:
-        image: The image.
+        image: The image, which is loaded turned where its metadata says so.
         mask: The mask's file.
         shape: Height and width of the mask.
 
     Raises:
         ValueError: If the sizes differ, or the image cannot be read.
     """
-    try:
-        with Image.open(image) as opened:
-            width, height = opened.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"Expected an image in {image}, but it cannot be read: {error}") from error
-    if (height, width) != tuple(shape):
+    picture = open_picture(image, Counter())
+    if picture is None:
+        raise ValueError(f"Expected an image in {image}, but it cannot be read; save it anew.")
+    if (picture.height, picture.width) != tuple(shape):
         raise ValueError(
-            f"Expected a mask of {width} x {height} pixels in {mask}, as large as {image}, but it "
-            f"has {shape[1]} x {shape[0]}; scale one of the two."
+            f"Expected a mask of {picture.width} x {picture.height} pixels in {mask}, as large as "
+            f"{image} is shown, but it has {shape[1]} x {shape[0]}; scale or turn one of the two."
         )
 
 

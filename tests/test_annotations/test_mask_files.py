@@ -122,6 +122,13 @@ def test_sizes_and_broken_files(tmp_path):
     check_sizes(image, mask, (4, 6))
     with pytest.raises(ValueError, match=r"6 x 4 pixels in .*m\.png, .* but it has 4 x 6"):
         check_sizes(image, mask, (6, 4))
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # shown turned by a quarter
+    turned = tmp_path / "turned.jpg"
+    Image.new("RGB", (6, 4)).save(turned, exif=orientation)
+    check_sizes(turned, mask, (6, 4))
+    with pytest.raises(ValueError, match=r"4 x 6 pixels in .*m\.png, .* but it has 6 x 4"):
+        check_sizes(turned, mask, (4, 6))
     mask.write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a mask in .*m\.png, but it cannot be read"):
         MaskReader().read(mask)
