@@ -179,6 +179,12 @@ class PixelREGLoss(PixelLoss):
             if of_class is not None:
                 of_class = torch.cat([of_class, of_class.new_zeros(1)])
                 weights = weights * of_class[labels.clamp(0, pred.shape[1])]
+            if not self.loss.use_sigmoid:
+                # Softmax has no term for what is of no class.
+                valid = valid & (target >= 0) & (target < pred.shape[1])
+        if avg_factor is None and (reduction_override or self.loss.reduction) == "mean":
+            # The mean over the pixels that are not ignored.
+            avg_factor = valid.sum().clamp(min=1)
         return self.loss(pred, labels, weights, avg_factor, reduction_override)
 
 

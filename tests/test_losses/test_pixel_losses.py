@@ -99,21 +99,47 @@ def test_reg_loss_of_pixels():
     each = ops.refined_generalized_focal_loss(pred[:, 0][kept][:, None], labels)
     torch.testing.assert_close(
         build("REGLoss", class_weight=[1.0, 4.0])(pred, target),
-        (each * torch.where(labels == 0, 4.0, 1.0)).sum() / target.numel(),
+        (each * torch.where(labels == 0, 4.0, 1.0)).mean(),
     )
     pred, target = batch(channels=3, ignored=True)
-    labels = torch.where(target == 255, 3, target)
+    kept = target != 255
+    labels = torch.where(kept, target, 3)
     for use_sigmoid in (True, False):
-        expected = losses.REGLoss(use_sigmoid=use_sigmoid)(pred, labels, kept.float())
+        of_pixels = losses.REGLoss(use_sigmoid=use_sigmoid)
+        expected = of_pixels(pred, labels, kept.float(), avg_factor=kept.sum())
         loss = build("REGLoss", use_sigmoid=use_sigmoid)
         torch.testing.assert_close(loss(pred, target), expected)
         weights = torch.tensor([1.0, 3.0, 0.5, 0.0])[labels]
         weighed = build("REGLoss", use_sigmoid=use_sigmoid, class_weight=[1.0, 3.0, 0.5])
         torch.testing.assert_close(
-            weighed(pred, target), losses.REGLoss(use_sigmoid=use_sigmoid)(pred, labels, weights)
+            weighed(pred, target), of_pixels(pred, labels, weights, avg_factor=kept.sum())
         )
         with pytest.raises(ValueError, match="class_weight of 3 numbers for 3 output"):
             build("REGLoss", use_sigmoid=use_sigmoid, class_weight=[1.0, 4.0])(pred, target)
+
+
+def test_ignored_pixels_do_not_dilute_reg_loss():
+    for channels, use_sigmoid in ((1, True), (3, True), (3, False)):
+        pred, target = batch(channels)
+        padded = torch.nn.functional.pad(pred, (0, 5))
+        labels = torch.nn.functional.pad(target, (0, 5), value=255)
+        loss = build("REGLoss", use_sigmoid=use_sigmoid)
+        torch.testing.assert_close(loss(padded, labels), loss(pred, target))
+        for override in ("sum", "none"):
+            whole, part = (
+                loss(*both, reduction_override=override).sum()
+                for both in ((padded, labels), (pred, target))
+            )
+            torch.testing.assert_close(whole, part)
+        torch.testing.assert_close(
+            loss(padded, labels, avg_factor=10), loss(pred, target, avg_factor=10)
+        )
+        assert loss(padded, torch.full_like(labels, 255)) == 0
+    # What is of no class counts as ignored with softmax, and as background with sigmoid.
+    of_no_class = torch.where(labels == 255, 7, labels)
+    torch.testing.assert_close(loss(padded, of_no_class), loss(pred, target))
+    sigmoid = build("REGLoss")
+    torch.testing.assert_close(sigmoid(padded, of_no_class), losses.REGLoss()(padded, of_no_class))
 
 
 def test_ranking_over_the_batch_and_per_image():
