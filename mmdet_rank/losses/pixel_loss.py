@@ -289,7 +289,8 @@ class PixelRankingLoss(PixelLoss):
         if self.labels == "mask":
             return masks, None
         if self.labels == "depth":
-            return depth_labels(masks, self.radius), None
+            # Ignored and padded pixels are no background to measure the depth from.
+            return masks * depth_labels(masks.masked_fill(~valid, 1.0), self.radius), None
         probs = at_least_float32(pred).sigmoid() * valid
         overlap = overlap_labels(probs, masks * valid, self.radius)
         # A crack that is missed altogether keeps its positives.

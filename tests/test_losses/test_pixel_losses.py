@@ -173,6 +173,19 @@ def test_rank_sort_by_depth_and_by_overlap():
         torch.testing.assert_close(loss(pred, target), expected)
 
 
+def test_ignored_pixels_are_no_background_for_the_depth():
+    pred = torch.randn(1, 1, 9, 8, generator=torch.Generator().manual_seed(0))
+    target = torch.ones(1, 9, 8, dtype=torch.long)
+    target[:, :, 0] = 0
+    padded = torch.nn.functional.pad(pred, (0, 4))
+    labels = torch.nn.functional.pad(target, (0, 4), value=255)
+    loss = build("RankSortLoss", labels="depth", radius=4)
+    masks = (labels == 1).float()[:, None]
+    depths, _ = loss.targets_and_errors(padded, masks, (labels != 255)[:, None])
+    assert depths[0, 0, 4].tolist() == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 0, 0, 0, 0]
+    torch.testing.assert_close(loss(padded, labels), loss(pred, target))
+
+
 def test_alrp_trains_overlap_as_its_localisation():
     pred, target = batch()
     masks = target[:, None].float()
