@@ -265,6 +265,42 @@ def test_training_resumes_exactly_and_tests(tmp_path):
     assert figures["pixels/AP"] == pytest.approx(validated["pixels/AP"], abs=1e-6)
 
 
+def test_checkpoints_and_figures_go_by_the_loop():
+    for path in sorted(Path("configs/cracks").glob("*.py")):
+        cfg = Config.fromfile(path)
+        by_epoch = cfg.train_cfg.type == "EpochBasedTrainLoop"
+        hooks = cfg.default_hooks
+        assert by_epoch == ("100e" in path.stem)
+        assert hooks.checkpoint.by_epoch is cfg.log_processor.by_epoch is by_epoch
+        assert hooks.logger.log_metric_by_epoch is by_epoch
+        assert hooks.checkpoint.interval == cfg.train_cfg.val_interval
+        assert hooks.checkpoint.save_best == "pixels/ODS"
+
+
+def test_training_by_epochs_resumes_exactly(tmp_path):
+    root = make_folder(tmp_path / "data")
+    cfg = Config.fromfile("configs/cracks/hfm-unet-vgg_1xb16-100e_96x96.py")
+    cfg.merge_from_dict({key: TINY[key] for key in TINY if key not in ("model", "train_cfg")})
+    cfg.model.backbone.base_channels = 2
+    cfg.model.decode_head.update(in_channels=[2, 4, 8, 16], decoder_channels=[2, 4, 8])
+    cfg.train_cfg.update(max_epochs=2, val_interval=2)
+    cfg.default_hooks.checkpoint.interval = 1
+    config = str(tmp_path / "vgg.py")
+    cfg.dump(config)
+    move = ["--cfg-options", f"data_root={root}"]
+    whole, rest = tmp_path / "whole", tmp_path / "rest"
+    assert commands.train([config, "--work-dir", str(whole), *move]) == 0
+    middle = str(whole / "epoch_1.pth")
+    assert commands.train([config, "--work-dir", str(rest), "--resume", middle, *move]) == 0
+    models = [
+        torch.load(folder / "epoch_2.pth", weights_only=False)["state_dict"]
+        for folder in (whole, rest)
+    ]
+    assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+    (validated,) = [line for line in scalars(whole) if "pixels/IoU" in line]
+    assert validated["step"] == 2
+
+
 def test_data_without_foreground_trains_to_zeros(tmp_path):
     root = make_folder(tmp_path / "data", number=4, width=0)
     config = tiny_config(tmp_path)
