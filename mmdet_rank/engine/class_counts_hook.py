@@ -23,7 +23,7 @@ class ClassCountsHook(Hook):
     Boxes that training ignores (crowds) do not count. A resumed training counts again.
 
     Raises:
-        ValueError: Before training, if a class has no annotation.
+        ValueError: Before training, if a class has no annotation, or the data set no objects.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -56,13 +56,26 @@ def class_counts(dataset: BaseDataset) -> dict[str, int]:
 
     Args:
         dataset: MMDetection's, or one that wraps such.
+
+    Raises:
+        ValueError: If the data set annotates pixels and no objects.
     """
     while not hasattr(dataset, "get_data_info"):
         dataset = dataset.dataset
     found = Counter(
         instance["bbox_label"]
         for i in range(len(dataset))
-        for instance in dataset.get_data_info(i)["instances"]
+        for instance in _instances(dataset, i)
         if not instance.get("ignore_flag")
     )
     return {name: found[label] for label, name in enumerate(dataset.metainfo["classes"])}
+
+
+def _instances(dataset: BaseDataset, index: int) -> list[dict]:
+    info = dataset.get_data_info(index)
+    if "instances" not in info:
+        raise ValueError(
+            "Expected a data set of annotated objects for class_counts='auto', but got "
+            f"{type(dataset).__name__}, which has none; give class_counts as a list."
+        )
+    return info["instances"]

@@ -7,6 +7,7 @@ MMSegmentation's registry alone, so that importing it costs next to nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -155,7 +156,24 @@ class PixelLoss(nn.Module):
 
 
 class PixelREGLoss(PixelLoss):
-    """REGLoss, which takes class labels itself, on pixels; see `PixelLoss`."""
+    """REGLoss, which takes class labels itself, on pixels; see `PixelLoss`.
+
+    Args:
+        class_counts: Numbers of pixels, one per output channel, or None; not "auto", for which
+            annotated objects are counted.
+        **options: Those of `PixelLoss` and of the loss.
+
+    Raises:
+        ValueError: If ``class_counts`` is "auto".
+    """
+
+    def __init__(self, class_counts: Sequence[float] | None = None, **options) -> None:
+        if class_counts == "auto":
+            raise ValueError(
+                "Expected class_counts as a list for REGLoss on pixels, but got 'auto', which "
+                "counts annotated objects; give the number of pixels of each output channel."
+            )
+        super().__init__(class_counts=class_counts, **options)
 
     def of_labels(
         self,

@@ -76,3 +76,12 @@ def test_a_class_without_annotations(dataset):
     runner = runner_of(model, dataset("bar", "disc", "ring"))
     with pytest.raises(ValueError, match="but got none of 'disc'"):
         HOOKS.build(dict(type="ClassCountsHook")).before_train(runner)
+
+
+def test_a_data_set_without_objects():
+    class Masks(list):
+        def get_data_info(self, index):
+            return dict(img_path=f"{index}.jpg", seg_map_path=f"{index}.png")
+
+    with pytest.raises(ValueError, match="got Masks, which has none; give class_counts as a list"):
+        class_counts(Masks(range(3)))

@@ -118,6 +118,12 @@ def test_reg_loss_of_pixels():
             build("REGLoss", use_sigmoid=use_sigmoid, class_weight=[1.0, 4.0])(pred, target)
 
 
+def test_reg_loss_by_numbers_of_pixels():
+    pred, target = batch(channels=2)
+    loss = build("REGLoss", class_counts=[30, 10])
+    torch.testing.assert_close(loss(pred, target), losses.REGLoss(alpha=[4 / 3, 4.0])(pred, target))
+
+
 def test_ignored_pixels_do_not_dilute_reg_loss():
     for channels, use_sigmoid in ((1, True), (3, True), (3, False)):
         pred, target = batch(channels)
@@ -284,6 +290,8 @@ def test_mistakes():
         build("BCEDiceLoss", class_weight=[1, 2, 3])(pred, target)
     with pytest.raises(ValueError, match="class_weight of at least 0"):
         build("BCEDiceLoss", class_weight=[1, -2])
+    with pytest.raises(ValueError, match="give the number of pixels of each output channel"):
+        build("REGLoss", class_counts="auto")
     with pytest.raises(ValueError, match="a rank cannot be weighed"):
         build("APLoss", class_weight=[1, 2])
     with pytest.raises(ValueError, match="labels 'mask', 'depth' or 'overlap'"):
