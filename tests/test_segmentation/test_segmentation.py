@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import commands
 import numpy as np
@@ -13,10 +15,12 @@ import torch
 from crack_folder import make_folder
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from PIL import Image
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import mmdet_rank.segmentation  # noqa: F401
 from mmdet_rank.cli.config import move_data
@@ -131,6 +135,24 @@ def test_augmentation_moves_the_mask_with_the_image():
         assert (out["img"][..., 0] == out["gt_seg_map"]).all()
         seen.add(out["gt_seg_map"].tobytes())
     assert len(seen) == 8  # all turns and reflections
+
+
+def test_sync_bn_of_the_page_reaches_the_whole_network(monkeypatch):
+    ((key, value),) = re.findall(
+        r"--cfg-options (sync_bn)=(\w+)", Path("docs/cracks.md").read_text()
+    )
+    cfg = Config.fromfile("configs/cracks/hfm-unet-s_1xb16-1k_96x96.py")
+    cfg.merge_from_dict(dict(model=TINY["model"]) | {key: value})
+    # One process stands for several: the model is converted before it is wrapped.
+    monkeypatch.setattr(
+        "mmengine.runner.runner.MMDistributedDataParallel", lambda module, **_: module
+    )
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    runner = SimpleNamespace(distributed=True, cfg=cfg)
+    model = Runner.wrap_model(runner, None, MODELS.build(cfg.model))
+    for part in (model.backbone, model.decode_head):
+        kinds = {type(module) for module in part.modules() if isinstance(module, _BatchNorm)}
+        assert kinds == {torch.nn.SyncBatchNorm}
 
 
 def test_every_config_builds_its_loss():
