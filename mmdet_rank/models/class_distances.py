@@ -31,7 +31,8 @@ def WithClassDistances(head: str, **options) -> nn.Module:
 
     One-stage heads give the distance, in pixels of the network's input, of the centre of each
     prior to the nearest object of each class of its image, 0 within its box; semantic heads
-    (``loss_seg``) that of each pixel to the nearest one of the class, in pixels of their map.
+    (``loss_seg``) that of each pixel to the nearest one of the class, in pixels of their map, with
+    ``use_sigmoid=True`` alone: softmax has only the term of a pixel's own class, at distance 0.
     Other heads are refused.
 
     Args:
@@ -40,7 +41,7 @@ def WithClassDistances(head: str, **options) -> nn.Module:
 
     Raises:
         TypeError: If the head is none of these.
-        ValueError: If its loss is not a REGLoss.
+        ValueError: If its loss is not a REGLoss, or is one with softmax.
 
     Example:
         >>> head = WithClassDistances(
@@ -70,10 +71,17 @@ def WithClassDistances(head: str, **options) -> nn.Module:
             f"Expected a head with priors in WithClassDistances, but got {head}; use REGLoss there "
             "without distances."
         )
-    if not isinstance(getattr(built, name, None), REGLoss):
+    loss = getattr(built, name, None)
+    if not isinstance(loss, REGLoss):
         raise ValueError(
             f"Expected {name} to be a REGLoss in WithClassDistances, but got "
-            f"{type(getattr(built, name, None)).__name__}, which takes no distances."
+            f"{type(loss).__name__}, which takes no distances."
+        )
+    if mixin is PixelDistances and not loss.use_sigmoid:
+        raise ValueError(
+            f"Expected use_sigmoid=True in {name} of {head} in WithClassDistances, but got False: "
+            "softmax has only the term of a pixel's own class, whose distance is 0; set it to "
+            "True, or use REGLoss there without distances."
         )
     return built
 
@@ -99,7 +107,7 @@ class PriorDistances:
 
 
 class PixelDistances:
-    """Mix-in of semantic heads: distances of pixels while the loss is computed."""
+    """Mix-in of semantic heads with sigmoid: distances of pixels while the loss is computed."""
 
     seg_rescale_factor: float
     loss_seg: REGLoss

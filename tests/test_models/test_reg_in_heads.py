@@ -184,12 +184,24 @@ def test_distances_change_the_loss_and_end_with_it():
 
 
 def test_distances_of_pixels(calls):
-    loss = dict(type="REGLoss", use_sigmoid=False, beta=0.5, delta=2.0)
+    loss = dict(type="REGLoss", use_sigmoid=True, beta=0.5, delta=2.0)
     semantic_losses(loss, type="WithClassDistances", head="PanopticFPNHead")
-    ((_, target, distances),) = calls
+    ((pred, target, distances),) = calls
     expected = class_distance_maps(target.view(2, 16, 16), 4).movedim(1, -1).reshape(-1, 4)
     torch.testing.assert_close(distances, expected)
     assert (distances[target < 4].gather(1, target[target < 4][:, None]) == 0).all()
+    shares = [
+        REGLoss(beta=0.5, delta=2.0, near=near)(pred, target, None, None, "none", distances)
+        / REGLoss()(pred, target, reduction_override="none")
+        for near in (True, False)
+    ]
+    assert all(share.std() > 0.05 for share in shares)
+
+
+def test_distances_of_pixels_need_sigmoid():
+    loss = dict(type="REGLoss", use_sigmoid=False, beta=0.5, delta=2.0)
+    with pytest.raises(ValueError, match="Expected use_sigmoid=True in loss_seg of PanopticFPN"):
+        semantic_losses(loss, type="WithClassDistances", head="PanopticFPNHead")
 
 
 def test_heads_that_cannot_have_distances():
