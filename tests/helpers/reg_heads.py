@@ -105,6 +105,8 @@ def transformer_losses(loss, num_objects=(2, 1)):
     torch.manual_seed(0)
     head = dict(type="DeformableDETRHead", embed_dims=16, num_classes=4, loss_cls=loss)
     model = MODELS.build(ConfigDict(DETECTORS["deformable_detr"] | dict(bbox_head=head))).train()
+    # Its embeddings of levels are whatever lay in memory before.
+    model.init_weights()
     images, samples = make_batch(num_objects)
     return model.loss(images, samples), model
 
