@@ -189,11 +189,11 @@ def convert_data(
     places = {split: Path(out) / "annotations" / f"{split}.json" for split in SPLITS}
     contents = {places[split]: _content(places[split], data, split) for split in data.splits}
     _refuse_other_files(given, data, list(places.values()))
+    for path, content in contents.items():
+        write_json(path, content, indent=None)
     # That of an earlier conversion would be taken for a split of this one.
     for split in set(SPLITS) - set(data.splits):
         places.pop(split).unlink(missing_ok=True)
-    for path, content in contents.items():
-        write_json(path, content, indent=None)
     write_json(
         Path(out) / CONVERSION,
         {
