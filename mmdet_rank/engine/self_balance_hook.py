@@ -48,7 +48,8 @@ class SelfBalanceHook(Hook):
 
 
 def _iterations_of_an_epoch(loader: DataLoader) -> int:
-    sampler = loader.batch_sampler.sampler  # type: ignore[union-attr]
+    # Batches of one's own may be drawn without one.
+    sampler = getattr(loader.batch_sampler, "sampler", None)
     # It has the length of the whole data set in each of several processes.
     processes = sampler.world_size if isinstance(sampler, InfiniteSampler) else 1
     return math.ceil(len(loader) / processes)
