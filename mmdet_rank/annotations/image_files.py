@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .pictures import is_turned, of_any_size
 
@@ -73,7 +73,7 @@ def check_image_files(
                 size = picture.size
                 turned = is_turned(picture)
         # Pillow raises SyntaxError, ValueError and others for headers that are broken.
-        except (UnidentifiedImageError, Exception) as error:
+        except Exception as error:
             found.unreadable.append((index, path, f"{type(error).__name__}: {error}"))
             continue
         found.num_checked += 1

@@ -87,7 +87,7 @@ def read_labelme(root: Path) -> DataSet:
 
 
 def _content(file: Path) -> dict | None:
-    """What an annotation file holds; None for another file."""
+    """Read an annotation file; None for another file."""
     try:
         data = load_json(file)
     except ValueError:

@@ -152,7 +152,7 @@ def _by_folders(root: Path, pictures: dict[Path, Picture]) -> dict[str, list[Pic
 
 
 def _tree(file: Path) -> ElementTree.Element | None:
-    """What an XML file holds, None where it is not one."""
+    """Parse an XML file; None where it is not one."""
     raw = file.read_bytes()
     declared = _ENCODING.match(raw)
     texts: list[bytes | str] = [raw]

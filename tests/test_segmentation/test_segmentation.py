@@ -265,19 +265,24 @@ def test_mixed_precision(tmp_path, loss):
     assert all(value.isfinite().all() for value in weights.values())
 
 
+def check_resume(arguments, whole, rest, middle, last):
+    """A training that goes on from a checkpoint of another ends with its weights."""
+    config, *options = arguments
+    assert commands.train([config, "--work-dir", str(whole), *options]) == 0
+    resume = ["--resume", str(whole / middle)]
+    assert commands.train([config, "--work-dir", str(rest), *resume, *options]) == 0
+    models = [
+        torch.load(folder / last, weights_only=False)["state_dict"] for folder in (whole, rest)
+    ]
+    assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+
+
 def test_training_resumes_exactly_and_tests(tmp_path):
     root = make_folder(tmp_path / "data")
     config = tiny_config(tmp_path, "rs-unet-s_1xb16-1k_96x96")
     move = ["--cfg-options", f"data_root={root}"]
-    whole, rest = tmp_path / "whole", tmp_path / "rest"
-    assert commands.train([config, "--work-dir", str(whole), *move]) == 0
-    middle = str(whole / "iter_2.pth")
-    assert commands.train([config, "--work-dir", str(rest), "--resume", middle, *move]) == 0
-    models = [
-        torch.load(folder / "iter_4.pth", weights_only=False)["state_dict"]
-        for folder in (whole, rest)
-    ]
-    assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+    whole = tmp_path / "whole"
+    check_resume([config, *move], whole, tmp_path / "rest", "iter_2.pth", "iter_4.pth")
     validated = [line for line in scalars(whole) if "pixels/IoU" in line][-1]
     test = tmp_path / "test"
     figures = commands.figures(
@@ -310,15 +315,8 @@ def test_training_by_epochs_resumes_exactly(tmp_path):
     config = str(tmp_path / "vgg.py")
     cfg.dump(config)
     move = ["--cfg-options", f"data_root={root}"]
-    whole, rest = tmp_path / "whole", tmp_path / "rest"
-    assert commands.train([config, "--work-dir", str(whole), *move]) == 0
-    middle = str(whole / "epoch_1.pth")
-    assert commands.train([config, "--work-dir", str(rest), "--resume", middle, *move]) == 0
-    models = [
-        torch.load(folder / "epoch_2.pth", weights_only=False)["state_dict"]
-        for folder in (whole, rest)
-    ]
-    assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+    whole = tmp_path / "whole"
+    check_resume([config, *move], whole, tmp_path / "rest", "epoch_1.pth", "epoch_2.pth")
     (validated,) = [line for line in scalars(whole) if "pixels/IoU" in line]
     assert validated["step"] == 2
 

@@ -1,4 +1,4 @@
-"""What `mmdet-rank train DATA` writes into its config and on its page, without a training."""
+"""Settings that `mmdet-rank train DATA` writes into its config and on its page; no training."""
 
 import json
 import math

@@ -73,7 +73,7 @@ def train_on_data(args: argparse.Namespace) -> None:
 
 
 def _name_of_data(path: Path) -> str:
-    """What a data set is called: by its folder, or by its file unless all are called like that.
+    """Name a data set by its folder, or by its file unless all are called like that.
 
     Example:
         >>> _name_of_data(Path("cells/data.yaml")), _name_of_data(Path("cells/valid.json"))
@@ -247,7 +247,7 @@ def _table(reasons: list[tuple[str, str, str]]) -> str:
 
 
 def _read_state(args: argparse.Namespace, folder: Path) -> dict:
-    """What the training in a folder was prepared with, for the same command."""
+    """Read how the training in a folder was prepared, for the same command."""
     if not (folder / STATE).is_file() or not (folder / "config.py").is_file():
         raise UserError(
             f"Expected a training to go on with in {folder}, but there is none; leave --resume out"
