@@ -110,7 +110,7 @@ def blocks() -> dict[str, str]:
         tables["yolov8_bccd_classes"] = classes_table(["loss"], rows)
         tables["yolov8_bccd_curve"] = curve_table(["loss"], rows)
     if lite.is_file():
-        runs = load_json(RESULTS / "real_bccd_160.json") | load_json(lite)
+        runs = load_json(RESULTS / "real_bccd_600.json") | load_json(lite)
         rows = {
             (title, loss): runs[name]
             for detector, title in DETECTORS.items()

@@ -90,7 +90,7 @@ def test_reg_stands_beside_the_stock_detector_alone(folders):
             ("retinanet_lite0_fpn_bccd", 0.3),
         )
     }
-    (folders / "results" / "real_bccd_160.json").write_text(json.dumps(stock))
+    (folders / "results" / "real_bccd_600.json").write_text(json.dumps(stock))
     assert yolov8_tables.main([write_run(folders, "reg-atss_lite0_fpn_bccd", 3, 0.0)]) == 0
     means = table(folders / "document.md", "reg_lite")
     assert [row[:4] for row in means[2:]] == [
