@@ -1,7 +1,9 @@
 """`mmdet-rank train DATA` and `predict`: from labelled pictures to a detector that is used."""
 
+import html
 import json
 import re
+import shutil
 import sys
 
 import cv2
@@ -97,6 +99,26 @@ def test_another_form_of_the_same_data_gives_the_same_weights(trained, tmp_path,
     assert [name for name in expected if not torch.equal(weights[name], expected[name])] == []
     for name in ("lrp.json", "thresholds.json"):
         assert (work / name).read_bytes() == (voc / name).read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_that_ended_too_early_is_told(trained, tmp_path, capsys):
+    data, folder = trained
+    assert "longer training" not in (folder / "report.html").read_text()
+    copy = tmp_path / "work"
+    shutil.copytree(folder, copy)
+    (log,) = (copy / "training").glob("*/vis_data/scalars.json")
+    (last,) = (e for e in map(json.loads, log.read_text().splitlines()) if "coco/bbox_oLRP" in e)
+    first = last | {"step": 2, "coco/bbox_oLRP": last["coco/bbox_oLRP"] + 0.034}
+    log.write_text(f"{json.dumps(first)}\n{log.read_text()}")
+    capsys.readouterr()
+    assert main(["train", str(data), "--work-dir", str(copy), *SHORT, "--resume"]) == 0
+    told = (
+        "Validation oLRP still fell by 3.4 points from iteration 2 to 4: a longer training may "
+        "give a better detector. Add --max-iters 8 to the same command, with another --work-dir."
+    )
+    assert told in capsys.readouterr().out
+    assert html.escape(told) in (copy / "report.html").read_text()
 
 
 def test_a_training_is_not_overwritten(trained, capsys):

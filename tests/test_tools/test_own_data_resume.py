@@ -82,6 +82,7 @@ def prepared(tmp_path, monkeypatch, *options):
     arguments = ["train", str(data), "--work-dir", str(work), "--base", "none", *options]
     monkeypatch.setattr(command, "run", lambda *args, **kwargs: REPORT)
     monkeypatch.setattr(command, "class_table", lambda report: "")
+    monkeypatch.setattr(command, "training_advice", lambda *args: None)
     return arguments, work
 
 

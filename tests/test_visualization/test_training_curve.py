@@ -6,7 +6,11 @@ import json
 
 import pytest
 
-from mmdet_rank.visualization.training_curve import draw_training_curve, read_scalars
+from mmdet_rank.visualization.training_curve import (
+    draw_training_curve,
+    read_scalars,
+    still_learning,
+)
 
 
 def entry(step, **more):
@@ -85,3 +89,23 @@ def test_stages_of_a_cascade_are_drawn_and_auxiliary_outputs_are_not():
         "loss", "loss_cls", "ranking", "s0.loss_bbox / s0.balance_bbox", "s1.loss_cls"
     }  # fmt: skip
     assert lines["s0.loss_bbox / s0.balance_bbox"] == pytest.approx([0.3])
+
+
+def test_a_curve_that_still_falls_is_told_by_its_last_two_evaluations():
+    def points(*values, key="coco/bbox_oLRP"):
+        return [
+            entry(1),
+            *({"step": 80 * (place + 1), key: value} for place, value in enumerate(values)),
+        ]
+
+    said = "oLRP still fell by 3.5 points from iteration 160 to 240"
+    assert still_learning(points(0.9, 0.7, 0.665)) == said
+    assert still_learning(points(0.9, 0.7, 0.681)) is None
+    assert still_learning(points(0.9, 0.7, 0.681), least=0.015) is not None
+    assert still_learning(points(0.9, 0.7, 0.8)) is None
+    assert still_learning(points(0.9)) is None
+    assert still_learning([entry(1)]) is None
+    # One that detects nothing has no oLRP.
+    assert still_learning(points(float("nan"), 0.9)) is None
+    masks = points(0.9, 0.7, 0.665, key="coco/segm_oLRP")
+    assert (still_learning(masks), still_learning(masks, "segm")) == (None, said)

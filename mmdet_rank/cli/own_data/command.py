@@ -30,7 +30,7 @@ from mmdet_rank.cli.own_data.detectors import BASES, Detector, check_base, find_
 from mmdet_rank.cli.own_data.facts import DataFacts, data_facts, this_machine
 from mmdet_rank.cli.own_data.moved import settle
 from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, make_plan
-from mmdet_rank.cli.own_data.report import write_report
+from mmdet_rank.cli.own_data.report import training_advice, write_report
 from mmdet_rank.cli.own_data.training import BEST, HOW_TO_END, LOG, run
 from mmdet_rank.evaluation.report import class_table, percent
 from mmdet_rank.files import load_json, write_json
@@ -59,6 +59,7 @@ def train_on_data(args: argparse.Namespace) -> None:
     print(f"Training; its whole output is in {folder / LOG}", flush=True)
     report = run(folder / "config.py", resume=args.resume)
     with interruptible(lambda: HOW_TO_END), explained("The training is done, but not its page"):
+        advice = training_advice(folder, state["iou_type"])
         page = write_report(
             folder,
             title=f"{state['detector']} on {Path(state['data']).name}",
@@ -68,8 +69,9 @@ def train_on_data(args: argparse.Namespace) -> None:
             choices=state["choices"],
             read=state["read"],
             commands=commands,
+            advice=advice,
         )
-    _conclude(page, report, commands)
+    _conclude(page, report, commands, advice)
 
 
 def _name_of_data(path: Path) -> str:
@@ -323,12 +325,14 @@ def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
     }
 
 
-def _conclude(page: Path, report: dict, commands: dict[str, str]) -> None:
+def _conclude(page: Path, report: dict, commands: dict[str, str], advice: str | None) -> None:
     print(class_table(report))
     print(
         f"oLRP {percent(report['oLRP'])} (an error: lower is better), AP {percent(report['AP'])}, "
         f"AP50 {percent(report['AP50'])}, in percent, on the validation pictures"
     )
+    if advice:
+        print(advice)
     print(f"Wrote {page}, best.pth, lrp.json, thresholds.json and config.py beside it")
     for what, command in commands.items():
         print(f"{what}: {command}")

@@ -16,7 +16,11 @@ from mmdet_rank.files import load_json
 from mmdet_rank.visualization.error_pictures import draw_errors
 from mmdet_rank.visualization.lrp_components import draw_components
 from mmdet_rank.visualization.page import Page
-from mmdet_rank.visualization.training_curve import draw_training_curve, read_scalars
+from mmdet_rank.visualization.training_curve import (
+    draw_training_curve,
+    read_scalars,
+    still_learning,
+)
 
 _NUM_IMAGES = 3
 _FIGURES = ("AP", "AP50", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN")
@@ -32,6 +36,7 @@ def write_report(
     choices: Sequence[tuple[str, str, str]],
     read: str,
     commands: dict[str, str],
+    advice: str | None = None,
 ) -> Path:
     """Write ``report.html`` into the folder of a training.
 
@@ -44,6 +49,7 @@ def write_report(
         choices: Settings with their values and reasons.
         read: What was read and what was left out, as `Conversion.describe` says.
         commands: What comes next, by what it does.
+        advice: A sentence on how the training ended, if there is one.
 
     Returns:
         The path of the page.
@@ -66,6 +72,8 @@ def write_report(
     page.heading("Training")
     entries = read_scalars(folder / TRAINING)
     page.figures((draw_training_curve(entries), "Losses, and figures on the validation pictures"))
+    if advice:
+        page.note(advice)
     page.heading("Best and worst pictures")
     _add_pictures(page, folder, pictures, report, iou_type)
     page.heading("What comes next")
@@ -78,6 +86,27 @@ def write_report(
     path = folder / "report.html"
     page.write(path)
     return path
+
+
+def training_advice(folder: Path, iou_type: str) -> str | None:
+    """Say what to do about a training that ended too early.
+
+    Args:
+        folder: Of the training, as for `write_report`.
+        iou_type: What is measured: "bbox" or "segm".
+
+    Returns:
+        A sentence; None for a training whose curve is flat at its end.
+    """
+    entries = read_scalars(folder / TRAINING)
+    steep = still_learning(entries, iou_type)
+    if steep is None:
+        return None
+    twice = 2 * max(entry["step"] for entry in entries)
+    return (
+        f"Validation {steep}: a longer training may give a better detector. Add --max-iters "
+        f"{twice} to the same command, with another --work-dir."
+    )
 
 
 def _class_table(report: dict) -> tuple[list[str], list[list[str]]]:
