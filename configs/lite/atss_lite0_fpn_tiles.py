@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/lite/atss_lite0_fpn.py',
     '../_base_/lite/tiles.py',
-    '../_base_/lite/schedule.py',
+    '../_base_/lite/schedule_long.py',
     '../_base_/lite/runtime.py',
 ]
 

@@ -10,6 +10,11 @@ from mmdet_rank.criteria.balance import EpochBalance
 NAMES = config_names("lite")
 STOCK = [name for name in NAMES if not name.startswith(("lite/rs-", "lite/alrp-", "lite/ap-"))]
 CLASSES = {"bccd": 3, "tiles": 5}
+ITERATIONS = {"bccd": 600, "tiles": 1500}
+
+
+def data_of(name):
+    return name.removesuffix(".py").rpartition("_")[2]
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(STOCK)))
@@ -27,7 +32,11 @@ def test_the_budget_is_that_of_the_readme():
     for name in STOCK:
         config = load_config(name)
         assert config.optim_wrapper.optimizer == dict(type="AdamW", lr=0.001, weight_decay=0.05)
-        assert config.train_cfg.max_iters == config.param_scheduler[-1].end == 600
+        budget = ITERATIONS[data_of(name)]
+        assert config.train_cfg.max_iters == config.param_scheduler[-1].end == budget
+        assert config.train_cfg.val_interval == budget / 4
+        rise, cosine = config.param_scheduler
+        assert rise.end == cosine.begin == budget - cosine.T_max == 50
         assert config.model.backbone.frozen_stages == 1
         assert config.test_evaluator.ann_file.endswith("/annotations/test.json")
 
@@ -49,7 +58,7 @@ def test_a_training_step_reaches_every_parameter(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_classes_of_data_and_heads_agree(name):
     config = load_config(name)
-    number = CLASSES[name.removesuffix(".py").rpartition("_")[2]]
+    number = CLASSES[data_of(name)]
     assert len(config.train_dataloader.dataset.metainfo.classes) == number
     model = config.model
     heads = [model[k] for k in ("bbox_head",) if k in model]
