@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -76,8 +77,9 @@ def goals(report):
     return markdown(["preset", "goal", "measured", ""], rows)
 
 
-def main():
+def main(argv=None):
     """Entry point; returns the exit code."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(argv)
     before, after, now = (json.loads((ROOT / path).read_text()) for path in (BEFORE, AFTER, NOW))
     draw_curves(
         now["results"],

@@ -37,10 +37,11 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
-from runs import commit_of
+from runs import commit_of, keep_settings
 
 import mmdet_rank.segmentation  # noqa: F401
 from mmdet_rank.annotations.mask_files import MaskReader, check_sizes, find_pairs
+from mmdet_rank.cli.errors import UserError, refused_input, run_tool
 from mmdet_rank.evaluation.pixels import count_scores, hit_figures, score_figures, threshold_hits
 from mmdet_rank.files import load_json, write_json, written_whole
 from mmdet_rank.visualization.mask_pictures import draw_margins, draw_masks, draw_spread
@@ -69,17 +70,25 @@ NUM_PICTURES = 5
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train what is not trained yet, and write the tables."""
+    """Train what is not trained yet, and write the tables; return the exit code."""
     args = make_parser().parse_args(argv)
     if args.margins_of:
-        compare_margins(args.margins_of, args.out)
-        return 0
-    try:
+        return run_tool(lambda: compare_margins(args.margins_of, args.out))
+    return run_tool(lambda: compare_losses(args))
+
+
+def compare_losses(args: argparse.Namespace) -> None:
+    """Train each loss with each seed, and put them side by side.
+
+    Raises:
+        UserError: The losses or the data are not what they should be, or the folder has trainings
+            of other data or settings.
+    """
+    with refused_input():
         losses = select(args.losses, args.margins)
-        data = scaled_data(args)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        pairs = find_images(args)
+        keep_settings(args.out, source(args) | settings(args), "give another --out")
+        data = scaled_data(args, pairs)
     init_default_scope("mmseg")
     for seed in args.seeds:
         for name, (_, loss) in losses.items():
@@ -88,24 +97,36 @@ def main(argv: list[str] | None = None) -> int:
                 train(args, data, name, loss, seed, path)
                 gc.collect()  # the processes that loaded images end with their runner
     summarise(args, data, losses)
-    return 0
 
 
-def scaled_data(args: argparse.Namespace) -> Path:
-    """The images and masks, scaled once to the size of the network.
+def find_images(args: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """The images with their masks.
 
-    A mask's pixel is foreground where at least half of what it covers is.
+    Raises:
+        FileNotFoundError: There is no such folder, or an image has no mask.
+        ValueError: No folder was given.
     """
     if args.data is None:
         raise ValueError("Expected a folder of images and masks, but got none; give DATA.")
+    return find_pairs(
+        args.data / args.images, args.data / args.masks, args.img_suffix, args.mask_suffix
+    )
+
+
+def scaled_data(args: argparse.Namespace, pairs: list[tuple[Path, Path]]) -> Path:
+    """The images and masks, scaled once to the size of the network.
+
+    A mask's pixel is foreground where at least half of what it covers is.
+
+    Raises:
+        UserError: What was scaled there before is other data.
+    """
     parent = args.scaled or args.out
     data = parent / f"data_{args.size}"
     if data.is_dir():
+        keep_settings(data, source(args), "give another folder")
         return data
     reader = MaskReader(args.threshold, args.mat_field, args.mask_value)
-    pairs = find_pairs(
-        args.data / args.images, args.data / args.masks, args.img_suffix, args.mask_suffix
-    )
     parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".data"))
     for folder in ("images", "masks"):
@@ -122,6 +143,7 @@ def scaled_data(args: argparse.Namespace) -> Path:
         name = f"{number:05d}.png"
         cv2.imwrite(str(temporary / "images" / name), picture)
         cv2.imwrite(str(temporary / "masks" / name), np.where(share >= 0.5, 255, 0))
+    keep_settings(temporary, source(args))
     try:
         temporary.rename(data)
     except OSError:  # another process was quicker
@@ -226,6 +248,16 @@ def settings(args: argparse.Namespace) -> dict:
     return {
         key: getattr(args, key)
         for key in ("iters", "batch", "size", "crop", "channels", "lr", "augmentation")
+    }
+
+
+def source(args: argparse.Namespace) -> dict:
+    """What the scaled images and masks are made from."""
+    read = ("images", "masks", "img_suffix", "mask_suffix", "threshold", "mask_value", "mat_field")
+    return {
+        "data": str(args.data.absolute()),
+        "crop": args.crop,
+        **{key: getattr(args, key) for key in read},
     }
 
 
@@ -341,12 +373,16 @@ def draw_pictures(out: Path, data: Path, titles: dict[str, str]) -> None:
 
 
 def compare_margins(folders: list[Path], out: Path) -> None:
-    """The gain of hybrid focal margin loss over hybrid focal loss, seed by seed (Fig. 3)."""
+    """The gain of hybrid focal margin loss over hybrid focal loss, seed by seed (Fig. 3).
+
+    Raises:
+        UserError: A folder lacks trainings of either.
+    """
     gains = {}
     for folder in folders:
         names = {path.name.rpartition("_")[0] for path in (folder / "runs").glob("hf*_*.json")}
         runs = read_runs(folder, sorted(names))
-        without = {run["seed"]: run["IoU"] for run in runs["hf"]}
+        without = {run["seed"]: run["IoU"] for run in runs.get("hf", [])}
         of_margin = {
             float(name.partition("-")[2]): [
                 run["IoU"] - without[run["seed"]] for run in own if run["seed"] in without
@@ -354,6 +390,12 @@ def compare_margins(folders: list[Path], out: Path) -> None:
             for name, own in runs.items()
             if name.startswith("hfm-")
         }
+        of_margin = {margin: values for margin, values in of_margin.items() if values}
+        if not of_margin:
+            raise UserError(
+                f"Expected trainings with hf and hfm of the same seed in {folder / 'runs'}, but "
+                "there are none; train them there by --losses hf hfm"
+            )
         gains[folder.name] = (runs["hf"][0]["foreground"], of_margin)
         best = max(of_margin, key=lambda margin: statistics.fmean(of_margin[margin]))
         shown = ", ".join(

@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -74,8 +75,9 @@ FLAT = ("4.1",)
 GRID_FIGURES = ("AP", "oLRP", "oLRP_Loc")
 
 
-def main() -> int:
-    """Fill all tables."""
+def main(argv: list[str] | None = None) -> int:
+    """Fill all tables; return the exit code."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(argv)
     for document, tables in blocks().items():
         fill(document, tables)
     return 0

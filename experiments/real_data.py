@@ -21,9 +21,10 @@ import mmdet_rank.register  # noqa: F401
 
 import torch
 from mmengine.config import Config
-from runs import IOU_TYPES, commit_of, measure_detections
+from runs import IOU_TYPES, commit_of, keep_settings, measure_detections
 
 from mmdet_rank.annotations.conversion import convert_data
+from mmdet_rank.cli.errors import UserError, refused_input, run_tool
 from mmdet_rank.cli.train import enable_amp
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.evaluation.coco import evaluate_coco
@@ -38,15 +39,37 @@ CURVE = {"AP": "mAP", "AP50": "mAP_50", "oLRP": "oLRP"}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train, test and write ``result.json``; a run that has one is not repeated."""
+    """Train, test and write ``result.json``; return the exit code."""
     args = make_parser().parse_args(argv)
-    result = args.out / "result.json"
-    if result.is_file():
-        print(f"Found {result}")
-        return 0
-    if args.images and args.data_root:
-        convert_once(Path(args.images), Path(args.data_root))
-    cfg = prepare(args)
+    return run_tool(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """One training and what comes of it; a run that has a result is not repeated.
+
+    Raises:
+        UserError: The config or the data do not exist, or the folder has another run.
+    """
+    with refused_input():
+        if not args.config.is_file():
+            raise UserError(f"Expected a config, but {args.config} does not exist")
+        asked = {key: getattr(args, key) for key in ("seed", "max_iters", "amp")}
+        asked |= {"config": args.config.stem}
+        result = args.out / "result.json"
+        if result.is_file():
+            keep_settings(args.out, asked, "give another --out")
+            print(f"Found {result}")
+            return
+        if args.images and args.data_root:
+            convert_once(Path(args.images), Path(args.data_root))
+        cfg = prepare(args)
+        for split in ("train", "val", "test"):
+            dataset = cfg[f"{split}_dataloader"].dataset
+            check_files(Path(dataset.data_root), dataset.ann_file, dataset.data_prefix.img)
+        keep_settings(args.out, asked, "give another --out")
+    # A curve is that of one training: what a run that was broken off logged is not part of it.
+    for log in args.out.glob("*/vis_data/scalars.json"):
+        log.unlink()
     runner = ResumableRunner.from_cfg(cfg)
     runner.train()
     runner.test()
@@ -66,7 +89,20 @@ def main(argv: list[str] | None = None) -> int:
     }
     write_json(result, figures)
     print(f"Wrote {result}")
-    return 0
+
+
+def check_files(root: Path, annotations: str, images: str) -> None:
+    """Refuse a data set that is not there, before anything begins.
+
+    Raises:
+        UserError: The annotation file or the folder of the pictures does not exist.
+    """
+    for path in (root / annotations, root / images):
+        if not path.exists():
+            raise UserError(
+                f"Expected the converted data, but {path} does not exist; the comment of the "
+                "config's data set says how to have it, or give --data-root and --images"
+            )
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 from collections import defaultdict
@@ -17,8 +18,9 @@ from pathlib import Path
 
 from digits_tables import RESULTS, figures, split_name
 from matplotlib.figure import Figure
-from runs import FIGURES, IOU_TYPES, ROOT, spread
+from runs import FIGURES, IOU_TYPES, ROOT, check_runs, spread
 
+from mmdet_rank.cli.errors import UserError, run_tool
 from mmdet_rank.files import load_json, write_json, written_whole
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -32,16 +34,29 @@ COLOURS = {"RS Loss": "C0", "aLRP Loss": "C2", "AP Loss": "C4", "MMDetection": "
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Gather the runs given, draw their learning curves, and fill the tables."""
-    folders = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
-    for stem in gather(folders):
+    """Gather the runs given, draw their learning curves, and fill the tables; the exit code."""
+    return run_tool(lambda: write_tables(argv))
+
+
+def write_tables(argv: list[str] | None = None) -> None:
+    """Gather, draw and fill.
+
+    Raises:
+        UserError: No folder has a result, or one has a seed twice.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, help="folders of runs; none: fill alone")
+    folders = parser.parse_args(argv).runs
+    stems = gather(folders)
+    if folders and not stems:
+        raise UserError(f"Expected result.json in {folders[0]} or others, but found none")
+    for stem in stems:
         picture = ROOT / "docs" / "img" / f"{stem}_curve.png"
         with written_whole(picture) as temporary:
             draw_curves(load_json(RESULTS / f"{stem}.json")).savefig(temporary, dpi=110)
         print(f"Wrote {picture}")
     for document, tables in blocks().items():
         fill(document, tables)
-    return 0
 
 
 def gather(folders: list[Path]) -> list[str]:
@@ -53,6 +68,7 @@ def gather(folders: list[Path]) -> list[str]:
             data = result["config"].rpartition("_")[2]
             files[f"real_{data}_{result['iterations']}"][result["config"]].append(result)
     for stem, found in files.items():
+        check_runs(found)
         write_json(RESULTS / f"{stem}.json", dict(found))
     return list(files)
 

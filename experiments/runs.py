@@ -182,8 +182,15 @@ def commit_of(root: Path) -> str | None:
     return done.stdout.strip() or None
 
 
-def keep_settings(work_dir: str | Path, settings: dict) -> None:
+def keep_settings(
+    work_dir: str | Path, settings: dict, remedy: str = "give another --work-dir"
+) -> None:
     """Note the settings of the runs in their folder, for finished runs are not repeated.
+
+    Args:
+        work_dir: Folder of the runs.
+        settings: What they have in common.
+        remedy: What to do about a folder of other settings.
 
     Raises:
         UserError: The folder has runs of other settings.
@@ -191,11 +198,37 @@ def keep_settings(work_dir: str | Path, settings: dict) -> None:
     file = Path(work_dir) / "settings.json"
     if file.is_file() and (found := load_json(file)) != settings:
         raise UserError(
-            f"Expected runs with {settings} in {work_dir}, but those there have {found}; give "
-            "another --work-dir, or delete that one"
+            f"Expected runs with {settings} in {work_dir}, but those there have {found}; {remedy}, "
+            "or delete that one"
         )
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, settings)
+
+
+def check_runs(runs: Mapping[str, Sequence[Mapping]]) -> None:
+    """Refuse runs whose mean would say nothing.
+
+    Args:
+        runs: By config, what `real_data.py` wrote of each run.
+
+    Raises:
+        UserError: The budgets differ, or a config has a seed twice.
+    """
+    budgets = {
+        run["iterations"]: f"{name}, seed {run['seed']}"
+        for name, own in runs.items()
+        for run in own
+    }
+    if len(budgets) > 1:
+        raise UserError(
+            f"Expected runs of one budget, but got {budgets} by their iterations; give those of one"
+        )
+    for name, own in runs.items():
+        seeds = [run["seed"] for run in own]
+        if len(set(seeds)) < len(seeds):
+            raise UserError(
+                f"Expected each seed of {name} once, but got {sorted(seeds)}; leave a folder out"
+            )
 
 
 def keep_config(folder: Path, config: Path) -> None:

@@ -16,7 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from digits_tables import DETECTORS, RESULTS
-from runs import FIGURES, ROOT, spread
+from runs import FIGURES, ROOT, check_runs, spread
 
 from mmdet_rank.cli.errors import UserError, run_tool
 from mmdet_rank.evaluation.report import F1_FIGURES
@@ -77,7 +77,8 @@ def gather(folders: list[Path]) -> None:
     """Write the results of the runs into one file for each kind of config.
 
     Raises:
-        UserError: No folder has a result of these comparisons.
+        UserError: No folder has a result of these comparisons, or those of one differ in their
+            budget or have a seed twice.
     """
     found: dict[str, dict[str, list[dict]]] = {ending: defaultdict(list) for ending in FILES}
     for folder in sorted(folders):
@@ -92,6 +93,7 @@ def gather(folders: list[Path]) -> None:
         )
     for ending, rows in found.items():
         if rows:
+            check_runs(rows)
             write_json(RESULTS / FILES[ending], dict(rows))
 
 

@@ -64,11 +64,25 @@ def test_grid(tmp_path, capsys):
         with Image.open(out / name) as picture:
             assert min(picture.size) > 100
     capsys.readouterr()
+    # Neither trainings nor scaled images of other settings or data are taken for these.
+    other = make_folder(tmp_path / "other", number=4)
+    for changed in ([*arguments, "--iters", "3"], [str(other), *arguments[1:]]):
+        assert compare_losses.main(changed) == 1
+        assert "give another --out, or delete that one" in capsys.readouterr().err
+    shared = ["--out", str(tmp_path / "new"), "--scaled", str(out)]
+    assert compare_losses.main([*arguments, *shared, "--threshold", "0.25"]) == 1
+    assert "'threshold': 0.5" in capsys.readouterr().err
+    assert compare_losses.main([str(tmp_path / "nowhere"), *arguments[1:]]) == 1
+    assert "nowhere" in capsys.readouterr().err
     assert compare_losses.main(["--margins-of", str(out), "--out", str(tmp_path / "m")]) == 0
     assert "out (" in capsys.readouterr().out
     share, gains = json.loads((tmp_path / "m" / "margins.json").read_text())["out"]
     assert share == run["foreground"]
     assert len(gains["0.5"]) == 2
+    for run_file in (out / "runs").glob("hf_*.json"):
+        run_file.unlink()
+    assert compare_losses.main(["--margins-of", str(out), "--out", str(tmp_path / "m")]) == 1
+    assert "Expected trainings with hf and hfm of the same seed" in capsys.readouterr().err
 
 
 def test_every_loss_of_the_grid_builds():
@@ -95,7 +109,7 @@ def test_crops_are_from_the_middle(tmp_path):
     Image.fromarray(mask).save(tmp_path / "data" / "masks" / "0.png")
     arguments = [str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--size", "15"]
     args = compare_losses.make_parser().parse_args([*arguments, "--crop", "30"])
-    scaled = compare_losses.scaled_data(args)
+    scaled = compare_losses.scaled_data(args, compare_losses.find_images(args))
     assert np.asarray(Image.open(scaled / "masks" / "00000.png")).min() == 255
     assert compare_losses.middle(mask, 100).shape == (40, 60)
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import labelled_data
+import pytest
 import real_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,48 @@ def test_the_budget_can_be_cut(tmp_path):
         assert cfg[f"{split}_dataloader"].dataset.data_prefix.img == str(
             Path("pictures").absolute()
         )
+
+
+def test_mistakes_are_told_before_anything_begins(tmp_path, capsys):
+    config = ROOT / "configs/lite/rs-atss_lite0_fpn_bccd.py"
+    out = ["--out", str(tmp_path / "out")]
+
+    def refused(*arguments):
+        assert real_data.main(list(map(str, arguments))) == 1
+        return capsys.readouterr().err
+
+    assert "missing.py does not exist" in refused(tmp_path / "missing.py", *out)
+    data = ["--data-root", tmp_path / "data"]
+    assert "data/annotations/train.json does not exist" in refused(config, *out, *data)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    result = tmp_path / "out" / "result.json"
+    result.write_text("{}")
+    assert real_data.main([str(config), *out]) == 0
+    assert f"Found {result}" in capsys.readouterr().out
+    other = config.with_name("atss_lite0_fpn_bccd.py")
+    for changed in ((config, "--seed", 1), (config, "--amp"), (config, "--max-iters", 7), (other,)):
+        assert "give another --out, or delete that one" in refused(*changed, *out)
+
+
+def test_a_curve_is_that_of_one_training(tmp_path, monkeypatch):
+    images = labelled_data.write_masks(tmp_path / "data")
+    log = tmp_path / "out/20260101_000000/vis_data/scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"step": 375, "coco/bbox_mAP": 0.5}\n')
+
+    class Stop(Exception):
+        pass
+
+    def begin(cfg):
+        assert not log.exists()
+        raise Stop
+
+    monkeypatch.setattr(real_data.ResumableRunner, "from_cfg", begin)
+    arguments = ["--data-root", str(tmp_path / "conv"), "--images", str(images), "--max-iters", "4"]
+    config = ROOT / "configs/lite/mask-rcnn_lite0_fpn_tiles.py"
+    with pytest.raises(Stop):
+        real_data.main([str(config), "--out", str(tmp_path / "out"), *arguments])
 
 
 def test_figures_of_a_class_are_of_its_own_objects():

@@ -86,3 +86,21 @@ def test_curves_are_means_of_the_seeds_with_their_range():
     assert len(retinanet.lines) == 1
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["RS Loss", "MMDetection"]
+
+
+def test_what_is_no_run_is_refused_and_nothing_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(real_tables, "fill", None)
+    with pytest.raises(SystemExit) as ended:
+        real_tables.main(["--help"])
+    assert ended.value.code == 0
+    assert real_tables.main([str(tmp_path / "mistyped")]) == 1
+    assert "Expected result.json in" in capsys.readouterr().err
+    monkeypatch.setattr(real_tables, "RESULTS", tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(run("atss_lite0_fpn_bccd", 3, 0.5)))
+    assert real_tables.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+    assert (
+        "Expected each seed of atss_lite0_fpn_bccd once, but got [3, 3]" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "real_bccd_160.json").exists()

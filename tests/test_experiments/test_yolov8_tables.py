@@ -1,6 +1,7 @@
 """Tables of YOLOv8n by each loss and of REG on a pretrained backbone, from results of runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yolov8_tables
@@ -39,7 +40,8 @@ def result(config, seed, shift):
     }
     figures = dict.fromkeys(yolov8_tables.MEANS, 0.4 + shift) | dict(per_class=classes, oLRP=None)
     curve = [{"iteration": step, "boxes AP": shift * step} for step in (1, 2)]
-    return dict(config=config, seed=seed, test=dict(boxes=figures), curve=curve)
+    run = dict(config=config, seed=seed, iterations=600)
+    return run | dict(test=dict(boxes=figures), curve=curve)
 
 
 def write_run(folder, config, seed, shift):
@@ -105,3 +107,11 @@ def test_no_results(folders, capsys):
     assert "but there are none; give the folders of runs" in capsys.readouterr().err
     assert yolov8_tables.main([str(folders)]) == 1
     assert "but got none" in capsys.readouterr().err
+
+
+def test_runs_of_other_budgets_are_not_averaged(folders, capsys):
+    runs = [write_run(folders, "yolov8_n_1xb16-1500i_bccd", seed, 0.0) for seed in (0, 1)]
+    file = Path(runs[1]) / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"iterations": 1500}))
+    assert yolov8_tables.main(runs) == 1
+    assert "Expected runs of one budget" in capsys.readouterr().err
