@@ -14,6 +14,8 @@ MIM = (
     *(f".mim/configs/**/*.{suffix}" for suffix in ("py", "yml", "md")),
     *(f".mim/tools/*.{suffix}" for suffix in ("py", "sh")),
 )
+#: What needs the repository's own experiments.
+NOT_INSTALLED = (".mim/tools/compare_losses.py",)
 
 
 def read_version() -> str:
@@ -57,6 +59,7 @@ setup(
     },
     packages=find_packages(include=["mmdet_rank", "mmdet_rank.*"]),
     package_data={"mmdet_rank": ["py.typed", *MIM]},
+    exclude_package_data={"mmdet_rank": [*NOT_INSTALLED]},
     entry_points={"console_scripts": ["mmdet-rank=mmdet_rank.cli.main:main"]},
     python_requires=">=3.10",
     # Each requirement has its reason beside it in requirements/runtime.txt.

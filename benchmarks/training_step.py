@@ -376,6 +376,10 @@ def main(argv=None):
             report["results"].append(result)
         if args.out:
             write_json(args.out, report)
+    if not report["results"] and not report["failures"]:
+        names = [pair[0] for pair in pairs]
+        print(f"Expected a part of a name as --only, but got {args.only}; there are {names}")
+        return 1
     if args.out:
         print(f"\nwritten to {args.out}")
     return 1 if report["failures"] else 0

@@ -33,6 +33,9 @@ FORMS: dict[str, tuple[Callable, Callable]] = {
     "masks": (find_masks, read_masks),
 }
 SPLITS = ("train", "val", "test")
+#: Ends of labels' names, and files that a conversion and a training write beside their annotations.
+_LABELS = (".json", ".xml", ".txt", ".csv")
+_BESIDE = (CONVERSION.name, "training.json")
 #: How the files of a conversion begin.
 _OURS = re.compile(r'\{\s*"info":\s*\{\s*"description":\s*"(train|val|test), from [^"]*",\s*"root"')
 
@@ -266,6 +269,23 @@ def _part_splits(data: DataSet) -> None:
 def _refuse_other_files(given: Path, data: DataSet, places: list[Path]) -> None:
     """Refuse to write over annotations that were read, or that no conversion wrote."""
     read = find_coco(given) if data.form == "COCO" else []
+    folder = places[0].parent
+    own = {*(path.name for path in places), *_BESIDE}
+    # Labels of another form there would be taken for COCO from then on.
+    there = read if data.form == "COCO" else folder.glob("*") if folder.is_dir() else []
+    beside = [
+        file
+        for file in there
+        if file.suffix.lower() in _LABELS
+        and file.name not in own
+        and folder.is_dir()
+        and file.parent.samefile(folder)
+    ]
+    if beside:
+        raise ValueError(
+            f"Expected a folder to write to apart from the data, but {folder} has its "
+            f"{beside[0].name}; give another folder, such as {folder.parent / 'converted'}."
+        )
     for path in (path for path in places if path.is_file()):
         if any(path.samefile(file) for file in read):
             raise ValueError(

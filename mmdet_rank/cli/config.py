@@ -48,9 +48,10 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.cfg_options is not None:
         with explained("--cfg-options do not fit the config"):
             data_root = cfg.get("data_root")
-            cfg.merge_from_dict(args.cfg_options)
             if data_root and "data_root" in args.cfg_options:
-                move_data(cfg, data_root, str(cfg.data_root))
+                # First, for paths that are given by themselves are meant as they are.
+                move_data(cfg, data_root, str(args.cfg_options["data_root"]))
+            cfg.merge_from_dict(args.cfg_options)
     refuse_old_keys(cfg, args.config)
     cfg.launcher = args.launcher
     if args.work_dir is not None:

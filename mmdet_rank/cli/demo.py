@@ -131,7 +131,13 @@ class Demo:
         """Step 1: make the data set, or find it."""
         _announce(1, "Data: handwritten digits on photographs")
         with refused_input():
-            report = build_digits(self.data, options)
+            try:
+                report = build_digits(self.data, options)
+            except FileExistsError as error:
+                raise UserError(
+                    f"{str(error).partition('. Choose')[0]}. Replace it by mmdet-rank make-digits "
+                    f"--out {self.data} --train {options.train} --val {options.val} --overwrite"
+                ) from error
         counts = ", ".join(
             f"{count['images']} images with {count['digits']} digits for {split}"
             for split, count in report.counts.items()

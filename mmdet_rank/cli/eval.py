@@ -44,8 +44,11 @@ def evaluate_files(args: argparse.Namespace) -> None:
     """
     if args.compare is None and (args.annotations is None or args.results is None):
         raise UserError("--annotations and --results are needed, or --compare")
+    check_outputs(args)
     if args.dataset != "coco" and args.quality != "iou":
         raise UserError(f"--quality giou is for boxes of COCO files, not for {args.dataset}")
+    if args.bounds and args.quality != "iou":
+        raise UserError("Expected --quality iou with --bounds, but got giou; leave one out")
     if args.dataset == "panoptic" and args.bounds:
         raise UserError("panoptic predictions have no scores, so --bounds has nothing to order")
     if args.dataset == "panoptic" and args.thresholds is not None:
@@ -95,6 +98,39 @@ def evaluate_files(args: argparse.Namespace) -> None:
             )
 
 
+def check_outputs(args: argparse.Namespace) -> None:
+    """Refuse what would be written elsewhere than asked for, or not at all.
+
+    Raises:
+        UserError: An output does not go with the inputs, is a folder where a file belongs or a file
+            where a folder does.
+    """
+    if args.compare is not None:
+        for name in ("annotations", "results", "out", "thresholds"):
+            if getattr(args, name) is not None:
+                raise UserError(
+                    f"Expected reports alone with --compare, but got --{name} too; leave it out: "
+                    "nothing is evaluated"
+                )
+    several = args.compare is None and len(args.results) > 1
+    if args.categories and not (several and args.plots is not None):
+        raise UserError(
+            "Expected several --results and --plots with --categories, which get curves of their "
+            "own there, but did not get both; leave it out"
+        )
+    for name in ("out", "thresholds"):
+        path = getattr(args, name)
+        if path is not None and path.is_dir() and not (several and name == "out"):
+            raise UserError(
+                f"Expected a file as --{name}, but {path} is a folder; give a file in it, such as "
+                f"{path / 'report.json'}"
+            )
+    for name in ("plots", *(["out"] if several else [])):
+        path = getattr(args, name)
+        if path is not None and path.exists() and not path.is_dir():
+            raise UserError(f"Expected a folder as --{name}, but {path} is a file; give another")
+
+
 def check_confusion(args: argparse.Namespace) -> None:
     """Refuse a confusion matrix where there is none.
 
@@ -110,6 +146,14 @@ def check_confusion(args: argparse.Namespace) -> None:
         raise UserError(
             "Expected boxes or masks of COCO files and IoU with --confusion, but got --dataset "
             f"{args.dataset} --iou-type {args.iou_type} --quality {args.quality}; leave it out"
+        )
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if args.confusion.suffix.removeprefix(".").lower() not in known or args.confusion.is_dir():
+        raise UserError(
+            f"Expected a picture as --confusion, but got {args.confusion}; give a name such as "
+            "confusion.png"
         )
 
 
@@ -244,8 +288,6 @@ def bounds_report(evaluation: Evaluation) -> dict:
     Raises:
         ValueError: IoU 0.5 was not evaluated.
     """
-    if evaluation.quality != "iou":
-        raise ValueError("Expected --quality iou with --bounds, but got giou; leave one out.")
     bounds = correlation_bounds(evaluation.matches_at(F1_TAU))
 
     def figures(by_tau: dict[float, float]) -> dict[str, float | None]:

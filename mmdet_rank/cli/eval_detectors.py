@@ -40,6 +40,7 @@ def compare_results(args: argparse.Namespace) -> None:
     for name, file in zip(names, args.results, strict=True):
         reports[name], evaluation = evaluate(args, file)
         if evaluation is not None:
+            check_categories(args.categories, evaluation)
             evaluations[name] = evaluation
             for note in evaluation.notes:
                 print(f"warning: {note}", file=sys.stderr)
@@ -51,7 +52,6 @@ def compare_results(args: argparse.Namespace) -> None:
         from mmdet_rank.visualization.lrp_plots import save_comparison, save_detectors
 
         if evaluations:
-            check_categories(args.categories, evaluations)
             written = save_detectors(args.plots, evaluations, args.categories)
         else:
             written = save_comparison(args.plots, reports)
@@ -60,13 +60,13 @@ def compare_results(args: argparse.Namespace) -> None:
     print(comparison_table(reports))
 
 
-def check_categories(names: list[str], evaluations: dict[str, Evaluation]) -> None:
+def check_categories(names: list[str], evaluation: Evaluation) -> None:
     """Check the categories that are to get curves of their own.
 
     Raises:
         UserError: One has no ground truth.
     """
-    known = list(next(iter(evaluations.values())).optimal())
+    known = list(evaluation.optimal())
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UserError(

@@ -52,6 +52,7 @@ def run_mmdet_tool(name: str, arguments: Sequence[str]) -> int | None:
             f"Expected MMDetection's own tools beside it, but {script} does not exist; install "
             "MMDetection from a wheel: pip install onedl-mmdetection==3.5.1"
         )
+    arguments = [_packaged(argument) for argument in arguments]
     # Inputs come before the flags, some of which name outputs.
     for argument in takewhile(lambda text: not text.startswith("-"), arguments):
         if Path(argument).suffix in INPUTS and not Path(argument).exists():
@@ -65,3 +66,10 @@ def run_mmdet_tool(name: str, arguments: Sequence[str]) -> int | None:
     finally:
         sys.argv = own
     return None
+
+
+def _packaged(argument: str) -> str:
+    """The path of a config that was named as one of this package."""
+    from mmdet_rank.cli.config import PREFIX, find_config
+
+    return str(find_config(argument)) if argument.startswith(PREFIX) else argument

@@ -301,6 +301,25 @@ def test_annotations_of_others_are_not_written_over(tmp_path, write):
     assert fingerprint(root) == before
 
 
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_nothing_is_written_beside_the_labels_of_the_data(tmp_path, form):
+    """With other JSON files there the folder would be two data sets from then on."""
+    root = getattr(labelled_data, f"write_{form}")(tmp_path / "data")
+    if form == "voc":
+        (root / "Annotations").rename(root / "annotations")
+    before = fingerprint(root)
+    with pytest.raises(
+        ValueError, match=r"apart from the data, but .*annotations has its .*give an"
+    ):
+        convert_data(root, root)
+    assert fingerprint(root) == before
+    out = root / "converted"
+    convert_data(root, out)
+    # What a training leaves there is no label.
+    (out / "annotations/training.json").write_text("{}")
+    convert_data(root, out)
+
+
 def test_a_conversion_is_not_written_over_itself(tmp_path):
     out = tmp_path / "out"
     convert_data(labelled_data.write_voc(tmp_path / "data"), out)

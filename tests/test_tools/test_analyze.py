@@ -221,6 +221,8 @@ def test_a_damaged_log_takes_nothing_else_away(data, tmp_path, labels_seen, caps
     [
         (["--checkpoint", "x.pth"], "Expected --config with --checkpoint"),
         (["--max-images", "0"], "of at least 1, but got 0"),
+        (["--oversample-thr", "-1"], "as --oversample-thr, but got -1.0; leave it out"),
+        (["--oversample-thr", "nan"], "as --oversample-thr, but got nan; leave it out"),
         (["--config", "no.py"], "Expected a config file, but no.py does not exist"),
     ],
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from mmdet_rank.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 CONFIG = f"""
 _base_ = {str(ROOT / "configs" / "digits" / "rs-atss_r18_fpn_digits.py")!r}
@@ -138,3 +140,14 @@ def test_a_file_in_the_place_of_the_data_is_refused(tmp_path):
     assert blocked.returncode == 1
     assert "is a file" in blocked.stderr
     assert "Traceback" not in blocked.stderr
+
+
+def test_other_digits_are_refused_with_what_replaces_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["--train", "3", "--val", "2"]
+    assert main(["make-digits", "--out", "data/digits", "--train", "2", "--val", "2"]) == 0
+    assert main(["demo", *options]) == 1
+    told = capsys.readouterr().err
+    replace = "Replace it by mmdet-rank make-digits --out data/digits --train 3 --val 2 --overwrite"
+    assert told.strip().endswith(replace)
+    assert main(["make-digits", "--out", "data/digits", *options, "--overwrite"]) == 0

@@ -132,9 +132,36 @@ def test_several_detectors(main, tmp_path, capsys):
         (["--thresholds", tmp_path / "t.json"], "Expected one file of --results"),
         (["--out", tmp_path / "one.json"], "Expected a folder as --out"),
         (["--plots", plots, "--categories", "c99"], "Expected categories with ground truth"),
+        (["--categories", "c0"], "Expected several --results and --plots with --categories"),
     ):
         assert call(main, *files_, "--quiet", *mistake) == 1
         assert message in capsys.readouterr().err
+
+
+def test_outputs_are_refused_before_anything_is_evaluated(main, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mmdet_rank.cli.eval.evaluate", None)
+    folder, file = tmp_path / "reports", tmp_path / "file"
+    folder.mkdir()
+    file.write_text("mine")
+    several = [*files("synthetic"), DATA / "perfect" / "dt.json"]
+    for mistake, message in (
+        (["--out", folder], f"Expected a file as --out, but {folder} is a folder; give a file in"),
+        (["--thresholds", folder], "Expected a file as --thresholds"),
+        (["--plots", file], f"Expected a folder as --plots, but {file} is a file"),
+        (["--confusion", tmp_path / "c.foo"], "Expected a picture as --confusion"),
+        (["--confusion", tmp_path / "c"], "give a name such as confusion.png"),
+        (["--bounds", "--quality", "giou"], "Expected --quality iou with --bounds"),
+        (["--categories", "zzz"], "Expected several --results and --plots with --categories"),
+    ):
+        assert call(main, *files("synthetic"), *mistake) == 1
+        assert message in capsys.readouterr().err
+    assert call(main, *several, "--out", file) == 1
+    assert f"Expected a folder as --out, but {file} is a file" in capsys.readouterr().err
+    for option in ("--out", "--thresholds", "--annotations", "--results"):
+        assert call(main, "--compare", file, option, tmp_path / "new.json") == 1
+        assert f"Expected reports alone with --compare, but got {option}" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "reports"]
 
 
 def test_bounds_and_giou(main, tmp_path, capsys):

@@ -36,6 +36,19 @@ def test_print_config(config, monkeypatch, capsys):
     assert "seed=77" in printed
 
 
+def test_a_config_of_the_package_goes_by_its_name(monkeypatch, capsys):
+    name = "mmdet_rank::digits/rs-atss_r18_fpn_digits.py"
+    assert run(monkeypatch, "print_config.py", name) == 0
+    assert "RankATSSHead" in capsys.readouterr().out
+    assert run(monkeypatch, "print_config.py", name.replace("rs-atss", "rs-atsss")) == 1
+    assert "rs-atsss_r18_fpn_digits.py does not exist" in capsys.readouterr().err
+
+
+def test_logs_are_needed(monkeypatch, capsys):
+    assert run(monkeypatch, "analyze_logs.py") == 1
+    assert "Expected what to do with which logs" in capsys.readouterr().err
+
+
 def test_browse_dataset(config, monkeypatch, tmp_path):
     folder = tmp_path / "pictures"
     assert run(monkeypatch, "browse_dataset.py", config, "--output-dir", folder, "--not-show") == 0

@@ -1,5 +1,6 @@
 """The parts that training is prepared by, one by one."""
 
+import argparse
 import os
 import zipfile
 
@@ -11,6 +12,7 @@ from mmengine.config import Config
 
 from mmdet_rank.cli import launch, progress
 from mmdet_rank.cli.checkpoints import find_latest
+from mmdet_rank.cli.config import load_config
 from mmdet_rank.cli.main import main
 from mmdet_rank.cli.train import make_resumable
 from mmdet_rank.files import written_whole
@@ -166,3 +168,23 @@ def test_compiled_graphs_are_kept_as_many_as_asked_for(command, monkeypatch):
         assert config.cache_size_limit == 5
     finally:
         config.cache_size_limit = before
+
+
+def test_a_path_given_by_itself_is_not_moved_with_the_data(tmp_path):
+    """Also where the new folder lies in the old one."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        "data_root = 'data/coco/'\n"
+        "val_dataloader = dict(dataset=dict(data_root=data_root))\n"
+        "val_evaluator = dict(ann_file=data_root + 'annotations/all.json')\n"
+        "test_evaluator = dict(ann_file=data_root + 'annotations/all.json')\n"
+    )
+    options = {
+        "data_root": "data/coco/mini/",
+        "val_evaluator.ann_file": "data/coco/mini/annotations/v.json",
+    }
+    args = argparse.Namespace(config=str(file), cfg_options=options, launcher="none", work_dir=None)
+    cfg = load_config(args)
+    assert cfg.val_dataloader.dataset.data_root == cfg.data_root == "data/coco/mini/"
+    assert cfg.val_evaluator.ann_file == "data/coco/mini/annotations/v.json"
+    assert cfg.test_evaluator.ann_file == "data/coco/mini/annotations/all.json"

@@ -3,7 +3,8 @@
 Examples:
     mmdet-rank test CONFIG work_dirs/atss/epoch_12.pth
     mmdet-rank test CONFIG CHECKPOINT --submission submission/ \
-        --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json
+        --cfg-options test_dataloader.dataset.ann_file=annotations/image_info_test-dev2017.json \
+        test_dataloader.dataset.data_prefix.img=test2017/
 """
 
 from __future__ import annotations
