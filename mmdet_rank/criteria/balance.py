@@ -142,7 +142,8 @@ class EpochBalance(Balance):
         if period is not None and period < 1:
             raise ValueError(f"Expected a self-balance period of at least 1, but got {period}.")
         self.period = period
-        self.register_buffer("factor", torch.tensor(float(initial)))
+        self.initial = float(initial)
+        self.register_buffer("factor", torch.tensor(self.initial))
         self.register_buffer("sums", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
         # The counter on the host, where it decides without waiting for the device.
@@ -156,6 +157,13 @@ class EpochBalance(Balance):
         if self.training and torch.is_grad_enabled():
             self._count(cls_loss.detach(), task_loss.detach())
         return factor
+
+    def reset(self) -> None:
+        """Begin as without any history, such as that of the training whose weights were loaded."""
+        self.factor.fill_(self.initial)
+        self.sums.zero_()
+        self.iterations.zero_()
+        self._seen = 0
 
     def _count(self, cls_loss: Tensor, task_loss: Tensor) -> None:
         if self.period is None:

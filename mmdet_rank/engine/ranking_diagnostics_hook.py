@@ -56,7 +56,7 @@ def _criteria(runner: Runner) -> list[tuple[str, RankingCriterion]]:
     # One criterion needs no name in the log; several are told apart by their head's.
     if len(found) == 1:
         return [("", found[0][1])]
-    return [(name.removesuffix("criterion").replace(".", "/"), m) for name, m in found]
+    return [(f"{name.removesuffix('.criterion').replace('.', '/')}/", m) for name, m in found]
 
 
 def diagnose(

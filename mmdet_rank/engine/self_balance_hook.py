@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from mmdet.registry import HOOKS
-from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -24,7 +23,9 @@ class SelfBalanceHook(Hook):
 
     (``custom_hooks`` is a list, which takes the place of that of a base config, EMA and all.)
 
-    A period that the config gives is left alone.
+    A period that the config gives is left alone. A training that is not resumed begins with the
+    factor ``initial``, also from weights of another training by ``load_from``, whose sums of losses
+    belong to other data.
 
     Raises:
         ValueError: Before training, if the data loader has no length and no period is given.
@@ -34,7 +35,11 @@ class SelfBalanceHook(Hook):
         """Ask the data loader; see `EpochBalance`."""
         model = runner.model
         for name, module in model.named_modules():
-            if not isinstance(module, EpochBalance) or module.period is not None:
+            if not isinstance(module, EpochBalance):
+                continue
+            if runner.iter == 0:
+                module.reset()
+            if module.period is not None:
                 continue
             try:
                 module.period = _iterations_of_an_epoch(runner.train_dataloader)
@@ -50,6 +55,7 @@ class SelfBalanceHook(Hook):
 def _iterations_of_an_epoch(loader: DataLoader) -> int:
     # Batches of one's own may be drawn without one.
     sampler = getattr(loader.batch_sampler, "sampler", None)
-    # It has the length of the whole data set in each of several processes.
-    processes = sampler.world_size if isinstance(sampler, InfiniteSampler) else 1
-    return math.ceil(len(loader) / processes)
+    processes = getattr(sampler, "world_size", 1)
+    # Infinite ones have the length of the whole data set in each of several processes.
+    whole = processes > 1 and len(sampler) >= len(sampler.dataset)  # type: ignore[union-attr,arg-type]
+    return math.ceil(len(loader) / (processes if whole else 1))

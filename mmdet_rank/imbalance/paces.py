@@ -71,10 +71,22 @@ def unbalanced(entry: Mapping[str, Any], name: str) -> float:
         >>> unbalanced({"s0.loss_bbox": 0.9, "s0.balance_bbox": 3.0}, "s0.loss_bbox")
         0.3
     """
-    value = entry.get(name, float("nan"))
-    if "loss" not in name:
-        return value
-    return value / (entry.get(name.replace("loss", "balance", 1)) or 1.0)
+    return entry.get(name, float("nan")) / (entry.get(balance_of(name)) or 1.0)
+
+
+def balance_of(name: str) -> str:
+    """Name of the factor in a log that balances a loss, whether there is one or not.
+
+    All losses of boxes have that of the boxes: the IoU loss of DETR, and the distributions.
+
+    Example:
+        >>> [balance_of(name) for name in ("s0.loss_bbox", "d1.loss_iou", "loss_rpn_bbox")]
+        ['s0.balance_bbox', 'd1.balance_bbox', 'rpn_balance_bbox']
+    """
+    prefix, _, task = name.rpartition("loss_")
+    if task.startswith("rpn_"):
+        prefix, task = f"{prefix}rpn_", task.removeprefix("rpn_")
+    return f"{prefix}balance_{'bbox' if task in ('iou', 'dfl') else task}"
 
 
 def _share(value: float, first: float) -> float | None:

@@ -13,6 +13,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdet_rank.criteria.balance import EpochBalance
+
 from .gradients import HeadOutputs, gradient_shares, listening, scalar_losses
 from .paces import task_of
 from .priors import assign_image, head_with_priors
@@ -29,8 +31,8 @@ def measure_training(
 ) -> dict[str, Any]:
     """Measure the shares of losses and gradients on training images, ready for JSON.
 
-    The model's weights stay as they are. Gradients are those with respect to the outputs of each
-    head, summed in magnitude (thesis Fig. 3.16 and 7.4).
+    The model stays as it is, with its running statistics and self-balances. Gradients are those
+    with respect to the outputs of each head, summed in magnitude (thesis Fig. 3.16 and 7.4).
 
     Args:
         model: a detector, in any mode; it is in evaluation mode afterwards.
@@ -52,7 +54,12 @@ def measure_training(
     losses: dict[str, list[float]] = {}
     parts: dict[str, dict[str, float]] = {}
     refined: list[_Refined] = []
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.train()
+    for module in model.modules():
+        if isinstance(module, EpochBalance):
+            # It gives the factor that training ended with, and counts no iteration.
+            module.eval()
     for batch in progress(batches):
         data = model.data_preprocessor(pseudo_collate(batch), training=True)
         with listening(model) as heads:
@@ -65,6 +72,8 @@ def measure_training(
                 sums[key] += value
         refined += _refined(model, data, heads)
     model.eval()
+    for name, buffer in model.named_buffers():
+        buffer.copy_(before[name])
     means = {key: float(np.mean(values)) for key, values in losses.items()}
     # A detector that has diverged gives no numbers, and JSON has no others.
     parts = {n: part for n, part in parts.items() if all(map(math.isfinite, part.values()))}

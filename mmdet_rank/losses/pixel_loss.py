@@ -227,7 +227,7 @@ class PixelRankingLoss(PixelLoss):
 
     Raises:
         ValueError: For ``class_weight``: a rank cannot be weighed. For ``labels`` that are unknown
-            or that the loss has no use for.
+            or that the loss has no use for. For ``sync`` beside ``per_image`` or ``max_positives``.
     """
 
     def __init__(
@@ -263,6 +263,18 @@ class PixelRankingLoss(PixelLoss):
             raise ValueError(
                 f"Expected max_positives of at least 1 for {name}, but got {max_positives}."
             )
+        if options.get("sync"):
+            if per_image:
+                raise ValueError(
+                    f"Expected per_image=False with sync=True for {name}, but got both: an image "
+                    "is on one process, with nothing elsewhere to be ranked against; leave one out."
+                )
+            if max_positives is not None:
+                raise ValueError(
+                    f"Expected max_positives=None with sync=True for {name}, but got "
+                    f"{max_positives}: each process would draw a share of its own, and precision "
+                    "would be of none; leave one out."
+                )
         if issubclass(self.loss_class, aLRPLoss):
             options.setdefault("tau", 0.0)  # pixels are not assigned by an IoU
         super().__init__(**options)

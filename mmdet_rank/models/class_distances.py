@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmdet.models.dense_heads import PISARetinaHead
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmdet.models.seg_heads.base_semantic_head import BaseSemanticHead
 from mmdet.registry import MODELS
@@ -65,7 +66,9 @@ def WithClassDistances(head: str, **options) -> nn.Module:
             f"Expected a one-stage or a semantic head in WithClassDistances, but got {head}, whose "
             "samples have no fixed places; use REGLoss there without distances."
         )
-    built = type(f"{head}WithClassDistances", (mixin, cls), {})(**options)
+    # MMDetection's own head that calls its loss with the rows of each image together.
+    order = {"rows_by_image": True} if issubclass(cls, PISARetinaHead) else {}
+    built = type(f"{head}WithClassDistances", (mixin, cls), order)(**options)
     if not hasattr(built, "prior_generator") and mixin is PriorDistances:
         raise TypeError(
             f"Expected a head with priors in WithClassDistances, but got {head}; use REGLoss there "
@@ -87,8 +90,13 @@ def WithClassDistances(head: str, **options) -> nn.Module:
 
 
 class PriorDistances:
-    """Mix-in of one-stage heads: distances of priors while the losses are computed."""
+    """Mix-in of one-stage heads: distances of priors while the losses are computed.
 
+    A head whose loss gets the rows of each image together has ``rows_by_image = True``; level by
+    level is the rule. What the first step sees of that order is checked.
+    """
+
+    _order_checked = False
     prior_generator: Any
     num_classes: int
     loss_cls: REGLoss
@@ -102,8 +110,12 @@ class PriorDistances:
         by_image = getattr(self, "rows_by_image", False)
         name = type(self).__name__
         source = DistancesOfLevels(name, priors, objects, self.num_classes, by_image)
+        source.checks = not self._order_checked
         with self.loss_cls.measured_by(source):
-            return super().loss_by_feat(cls_scores, *inputs)  # type: ignore[misc]
+            losses = super().loss_by_feat(cls_scores, *inputs)  # type: ignore[misc]
+        # It waits for the device, and the order of rows does not change.
+        self._order_checked = self._order_checked or len(objects) > 1
+        return losses
 
 
 class PixelDistances:
@@ -140,7 +152,13 @@ class DistancesOfLevels:
         objects: Of each image, with ``bboxes`` and ``labels``.
         num_classes: Number of classes.
         by_image: Whether rows of all priors are ordered image by image.
+
+    Attributes:
+        checks: Whether positives are checked to have their class in their image, as they have not
+            where rows are in another order.
     """
+
+    checks = False
 
     def __init__(
         self,
@@ -168,15 +186,32 @@ class DistancesOfLevels:
 
     def __call__(self, rows: Tensor, labels: Tensor) -> Tensor:
         """Distances of the priors whose logits (N, C) the loss is called for: (N, C)."""
-        if len(rows) == sum(level[..., 0].numel() for level in self.levels):
-            if self.by_image:
-                return torch.cat(self.levels, dim=1).flatten(0, 1)
-            return torch.cat([level.flatten(0, 1) for level in self.levels])
-        distances = self.levels[self.calls % len(self.levels)].flatten(0, 1)
-        self.calls += 1
+        if len(rows) != sum(level[..., 0].numel() for level in self.levels):
+            distances = self.levels[self.calls % len(self.levels)].flatten(0, 1)
+            self.calls += 1
+        elif self.by_image:
+            distances = torch.cat(self.levels, dim=1).flatten(0, 1)
+        else:
+            distances = torch.cat([level.flatten(0, 1) for level in self.levels])
         if distances.shape != rows.shape:
             raise _unfit(self.name, len(distances), len(rows))
+        if self.checks:
+            self._check_order(distances, labels)
         return distances
+
+    def _check_order(self, distances: Tensor, labels: Tensor) -> None:
+        if labels.is_floating_point():
+            own = distances[labels > 0]
+        else:
+            positives = (labels >= 0) & (labels < distances.shape[1])
+            own = distances[positives].gather(1, labels[positives][:, None])
+        if own.isinf().any():
+            raise ValueError(
+                f"Expected rows {'image by image' if self.by_image else 'level by level'} in the "
+                f"loss of {self.name}, but a positive's class is in none of the objects of its "
+                "image: the rows are in another order; use REGLoss there without "
+                "WithClassDistances."
+            )
 
 
 def _unfit(name: str, expected: int, number: int) -> ValueError:

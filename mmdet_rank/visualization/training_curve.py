@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmdet_rank.imbalance.paces import unbalanced
+from mmdet_rank.imbalance.paces import balance_of, unbalanced
 
 __all__ = ["draw_training_curve", "read_scalars", "still_learning"]
 
@@ -136,7 +136,7 @@ def _draw_losses(axes: Axes, training: Sequence[Mapping]) -> None:
     names = [name for name in training[0] if _DRAWN.match(name) or name in _PARTS]
     for name in names:
         # Balanced by value, a task's loss equals the ranking loss and shows nothing of its own.
-        balance = name.replace("loss", "balance", 1)
+        balance = balance_of(name)
         balanced = name not in _PARTS and balance in training[0]
         axes.plot(
             [entry["step"] for entry in training],

@@ -1,9 +1,30 @@
 """Figures that the diagnostics hook logs, by hand."""
 
+from types import SimpleNamespace
+
+import mmdet_rank.register  # noqa: F401
+
 import pytest
 import torch
+from mmdet.registry import MODELS
+from torch import nn
 
-from mmdet_rank.engine.ranking_diagnostics_hook import diagnose, spearman
+from mmdet_rank.criteria import build_criterion
+from mmdet_rank.engine.ranking_diagnostics_hook import _criteria, diagnose, spearman
+from mmdet_rank.losses import RankSortLoss
+
+
+def test_criteria_are_told_apart_by_their_places():
+    head, layers = nn.Module(), nn.Module()
+    head.criterion, layers.criteria = criterion(), nn.ModuleList([criterion(), criterion()])
+    model = nn.ModuleDict({"rpn_head": head, "bbox_head": layers})
+    found = [name for name, _ in _criteria(SimpleNamespace(model=model))]
+    assert found == ["rpn_head/", "bbox_head/criteria/0/", "bbox_head/criteria/1/"]
+    assert [name for name, _ in _criteria(SimpleNamespace(model=head))] == [""]
+
+
+def criterion():
+    return build_criterion(None, RankSortLoss(), MODELS.build(dict(type="GIoULoss")))
 
 
 def test_ties_take_their_mean_rank():

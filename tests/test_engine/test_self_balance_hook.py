@@ -3,16 +3,18 @@
 from types import SimpleNamespace
 
 import pytest
-from mmdet.datasets.samplers import AspectRatioBatchSampler
+import torch
+from mmdet.datasets.samplers import AspectRatioBatchSampler, MultiSourceSampler
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.logging import MMLogger
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler, ConcatDataset, DataLoader
 
 from configs import CONFIGS
 from mmdet_rank.criteria.balance import EpochBalance
 from mmdet_rank.engine import SelfBalanceHook
+from mmdet_rank.engine.self_balance_hook import _iterations_of_an_epoch
 
 
 @pytest.mark.parametrize("sampler", [InfiniteSampler, DefaultSampler])
@@ -29,10 +31,31 @@ def test_an_epoch_is_the_data_once_by_all_processes(
     loader = DataLoader(data, batch_sampler=batch_sampler)
     model = nn.ModuleDict({"own": EpochBalance(), "given": EpochBalance(period=3)})
     logger = MMLogger.get_instance("test_self_balance_hook")
-    SelfBalanceHook().before_train(
-        SimpleNamespace(model=model, train_dataloader=loader, logger=logger)
-    )
+    for balance in model.values():
+        balance.load_state_dict(
+            {**EpochBalance(initial=3.0).state_dict(), "iterations": torch.tensor(2)}
+        )
+    run = SimpleNamespace(model=model, train_dataloader=loader, logger=logger, iter=9)
+    SelfBalanceHook().before_train(run)
     assert (model["own"].period, model["given"].period) == (expected, 3)
+    # Resumed it goes on; from weights of another training it begins.
+    assert [(b.factor.item(), b.iterations.item(), b._seen) for b in model.values()] == [
+        (3.0, 2, 2)
+    ] * 2
+    run.iter = 0
+    SelfBalanceHook().before_train(run)
+    assert [(b.factor.item(), b.iterations.item(), b._seen) for b in model.values()] == [
+        (50.0, 0, 0)
+    ] * 2
+
+
+def test_semi_supervised_samplers_have_the_whole_length_too(monkeypatch):
+    for module in ("mmdet.datasets.samplers.multi_source_sampler", "mmengine.dist.utils"):
+        monkeypatch.setattr(f"{module}.get_dist_info", lambda: (0, 4))
+    data = ConcatDataset([list(range(105)), list(range(100))])
+    sampler = MultiSourceSampler(data, batch_size=8, source_ratio=[1, 3], seed=0)
+    batches = BatchSampler(sampler, batch_size=8, drop_last=False)
+    assert _iterations_of_an_epoch(DataLoader(data, batch_sampler=batches)) == 7
 
 
 @pytest.mark.parametrize(

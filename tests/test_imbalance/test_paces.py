@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmdet_rank.imbalance.paces import measure_paces
+from mmdet_rank.imbalance.paces import measure_paces, unbalanced
 
 
 def test_losses_of_a_task_are_added_without_their_balance():
@@ -12,6 +12,21 @@ def test_losses_of_a_task_are_added_without_their_balance():
     assert paces["iterations"] == [20, 60]
     assert paces["relative"] == {"classification": [1, 0.25], "boxes": [1, 0.5]}
     assert paces["left"] == {"classification": 0.25, "boxes": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("loss", "balance"),
+    [
+        ("loss_rpn_bbox", "rpn_balance_bbox"),
+        ("d0.loss_iou", "d0.balance_bbox"),
+        ("enc_loss_bbox", "enc_balance_bbox"),
+        ("loss_dfl", "balance_bbox"),
+        ("s1.loss_mask", "s1.balance_mask"),
+    ],
+)
+def test_each_loss_has_its_balance(loss, balance):
+    assert unbalanced({loss: 0.6, balance: 3.0}, loss) == pytest.approx(0.2)
+    assert unbalanced({loss: 0.6, "balance_cls": 3.0}, loss) == 0.6
 
 
 def test_a_balance_of_zero_changes_nothing():

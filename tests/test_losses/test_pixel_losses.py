@@ -299,6 +299,12 @@ def test_mistakes():
     for name, labels in (("APLoss", "overlap"), ("APLoss", "depth"), ("aLRPLoss", "depth")):
         with pytest.raises(ValueError, match="would change nothing"):
             build(name, labels=labels)
+    with pytest.raises(
+        ValueError, match="Expected per_image=False with sync=True for RankSortLoss"
+    ):
+        build("RankSortLoss", sync=True, per_image=True)
+    with pytest.raises(ValueError, match="Expected max_positives=None with sync=True for APLoss"):
+        build("APLoss", sync=True, max_positives=30)
     with pytest.raises(ValueError, match="max_positives of at least 1"):
         build("APLoss", max_positives=0)
     with pytest.raises(ValueError, match="mean over the positives"):

@@ -101,6 +101,26 @@ def test_prediction(name):
 
 
 @every_head
+def test_training_and_testing_see_the_same_outputs(name):
+    """A head that is an RPN predicts while it trains, from the outputs of its losses."""
+    torch.manual_seed(0)
+    head = build_head(name)
+    features = make_features(2)
+    _, samples = make_batch((2, 1))
+    found, losses = {}, {}
+    for training in (True, False):
+        head.train(training)
+        losses[training], found[training] = head.loss_and_predict(features, samples)
+    for key, value in losses[True].items():
+        torch.testing.assert_close(losses[False][key], value)
+    results = head.predict(features, samples)
+    for of_training, of_testing, expected in zip(found[True], found[False], results, strict=True):
+        assert len(expected) == 10
+        assert torch.equal(of_training.bboxes, expected.bboxes)
+        assert torch.equal(of_testing.bboxes, expected.bboxes)
+
+
+@every_head
 def test_a_missed_object_keeps_its_positives(name, monkeypatch):
     # All predicted boxes miss their objects: labels are tiny, and still positives.
     from mmdet_rank.criteria.problem import BoxTask

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from dense_heads import TEST_CFG
+from dense_heads import HEADS, TEST_CFG
 from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
 from reg_heads import (
     DENSE,
     build_dense,
@@ -163,6 +164,33 @@ def test_distances_belong_to_the_logits(name, calls):
         torch.testing.assert_close(distances.clamp(max=200), pred.detach())
         compared += len(pred)
     assert compared == 2 * sum(len(level) for level in priors)
+
+
+@pytest.mark.parametrize("name", ["RankPAAHead", "PISARetinaHead"])
+def test_distances_where_rows_go_image_by_image(name, calls, monkeypatch):
+    torch.manual_seed(0)
+    own = HEADS["paa"] if name == "RankPAAHead" else DENSE["RetinaHead"]
+    more = dict(criterion=dict(type="ScoreCriterion")) if name == "RankPAAHead" else {}
+    config = own | more | dict(type="WithClassDistances", head=name, num_classes=4)
+    head = MODELS.build(
+        ConfigDict(config | dict(in_channels=8, feat_channels=8, loss_cls=REG | dict(beta=0.05)))
+    )
+    head.init_weights()
+    features, (_, samples) = make_features(2), make_batch((2, 1))
+    head.train().loss(features, samples)
+    found = 0
+    for _, target, distances in calls:
+        for row, label in zip(distances, target.reshape(-1), strict=True):
+            if 0 <= label < 4:
+                # Priors that overlap an object enough have their centre in it, or almost.
+                assert row[int(label)] < 16
+                found += 1
+    assert found > 5
+    # Were the rows taken for another order, one of the positives tells.
+    monkeypatch.setattr(type(head), "rows_by_image", False)
+    head._order_checked = False
+    with pytest.raises(ValueError, match="Expected rows level by level in the loss of"):
+        head.loss(features, samples)
 
 
 def test_distances_change_the_loss_and_end_with_it():

@@ -164,5 +164,7 @@ def test_mistakes():
         build_detector(sampler=GENERATED | dict(num_generated=40))
     with pytest.raises(ValueError, match=r"at least the 4 positives .*, but got 3"):
         stock(GENERATED | dict(num_generated=3))
+    with pytest.raises(ValueError, match=r"Expected a head of RoIs for Gen.*but got RankRPNHead"):
+        build_detector(rpn_sampler=GENERATED)
     with pytest.raises(ValueError, match="but got 'skewed'"):
         stock(GENERATED | dict(weights="skewed"))

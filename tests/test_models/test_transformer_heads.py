@@ -27,11 +27,13 @@ def losses_of(model, images, samples):
 
 
 def expected_keys(name, loss):
-    keys = LOSSES | LOGGED | {f"d0.{key}" for key in LOSSES}
+    # Each layer has a balance of its own.
+    of_layer = LOSSES | {"balance_bbox"}
+    keys = LOSSES | LOGGED | {f"d0.{key}" for key in of_layer}
     if name != "deformable_detr":
-        keys |= {f"enc_{key}" for key in LOSSES}
+        keys |= {f"enc_{key}" for key in of_layer}
     if name == "dino":
-        keys |= {f"{prefix}dn_{key}" for prefix in ("", "d0.") for key in LOSSES}
+        keys |= {f"{prefix}dn_{key}" for prefix in ("", "d0.") for key in of_layer}
     return keys | ({"ranking", "sorting"} if loss == "RankSortLoss" else set())
 
 

@@ -162,5 +162,6 @@ class RankDeformableDETRHead(RankingBoxHead, DeformableDETRHead):
 
 
 def losses_named(prefix: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The losses among what a criterion has returned, with a prefix before their names."""
-    return {f"{prefix}{key}": value for key, value in losses.items() if "loss" in key}
+    """Losses and balances among what a criterion has returned, with a prefix before their names."""
+    kept = ("loss_", "balance_")
+    return {f"{prefix}{key}": value for key, value in losses.items() if key.startswith(kept)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmdet.models.dense_heads import FCOSHead
 from mmdet.models.dense_heads.anchor_free_head import AnchorFreeHead
@@ -39,15 +41,22 @@ class RankFCOSHead(RankingHeadWithoutCenterness, FCOSHead):
     def forward_single(self, x: Tensor, scale: nn.Module, stride: int) -> tuple[Tensor, Tensor]:
         """Logits (B, classes, H, W) and distances (B, 4, H, W) of a level.
 
-        Distances are in pixels; when training, in strides with ``norm_on_bbox``, and otherwise
-        their logarithms.
+        Distances are in strides with ``norm_on_bbox``, and otherwise the logarithms of pixels, in
+        training and in testing alike: an RPN predicts with what it was trained on.
         """
         cls_score, bbox_pred, _, _ = AnchorFreeHead.forward_single(self, x)
         bbox_pred = scale(bbox_pred).float()
-        if not self.norm_on_bbox:
-            return cls_score, bbox_pred if self.training else bbox_pred.exp()
-        distances = bbox_pred.clamp(min=0)
-        return cls_score, distances if self.training else distances * stride
+        return cls_score, bbox_pred.clamp(min=0) if self.norm_on_bbox else bbox_pred
+
+    def predict_by_feat(
+        self, cls_scores: list[Tensor], bbox_preds: list[Tensor], *args: Any, **kwargs: Any
+    ) -> list[InstanceData]:
+        """Boxes of all images, from what `forward` gives; see `FCOSHead.predict_by_feat`."""
+        distances = [
+            level * stride if self.norm_on_bbox else level.exp()
+            for level, stride in zip(bbox_preds, self.strides, strict=True)
+        ]
+        return super().predict_by_feat(cls_scores, distances, *args, **kwargs)
 
     def loss_by_feat(
         self,

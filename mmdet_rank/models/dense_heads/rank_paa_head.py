@@ -59,6 +59,9 @@ class RankPAAHead(RankATSSHead, PAAHead):
         self.score_cls = MODELS.build(score_cls)
         self.score_bbox = MODELS.build(score_bbox)
 
+    #: `WithClassDistances` goes by it.
+    rows_by_image = True
+
     def loss_by_feat(
         self,
         cls_scores: list[Tensor],

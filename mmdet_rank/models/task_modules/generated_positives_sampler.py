@@ -49,8 +49,8 @@ class GeneratedPositivesSampler(RandomSampler):
             boxes of objects are proposals neither for positives nor for negatives.
 
     Raises:
-        ValueError: If ``num_generated`` is below the number of positives, or hard positives are
-            wanted of a head that ranks, whose loss has no single entries.
+        ValueError: If ``num_generated`` is below the number of positives, hard positives are wanted
+            of a head that ranks, whose loss has no single entries, or the head is not one of RoIs.
     """
 
     def __init__(
@@ -67,6 +67,12 @@ class GeneratedPositivesSampler(RandomSampler):
         neg_pos_ub: int = -1,
         **kwargs,
     ) -> None:
+        if context is not None and not hasattr(context, "bbox_roi_extractor"):
+            raise ValueError(
+                f"Expected a head of RoIs for GeneratedPositivesSampler, but got "
+                f"{type(context).__name__}, whose samples are its own priors; take it for "
+                "train_cfg.rcnn alone."
+            )
         super().__init__(num, pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=False)
         self.context = context
         self.num_positives = int(num * pos_fraction)
