@@ -38,6 +38,8 @@ def analyze(args: argparse.Namespace) -> None:
             f"Expected --max-images and --batch-size of at least 1, but got {args.max_images} and "
             f"{args.batch_size}."
         )
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f"Expected a folder as --out, but {args.out} is a file; give another")
     if args.oversample_thr is not None and not 0 <= args.oversample_thr <= 1:
         raise UserError(
             f"Expected a share of the images in [0, 1] as --oversample-thr, but got "

@@ -232,6 +232,14 @@ def test_mistakes(data, tmp_path, capsys, options, message):
     assert not (tmp_path / "out" / "imbalance.json").exists()
 
 
+def test_a_file_in_the_place_of_the_folder_is_told_first(tmp_path, capsys):
+    out = tmp_path / "out"
+    out.write_text("mine")
+    assert main(["analyze", str(tmp_path / "no data"), "--out", str(out)]) == 1
+    assert f"Expected a folder as --out, but {out} is a file" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+
+
 def test_a_checkpoint_of_another_detector(data, tmp_path, capsys):
     other = build_model(load_config("digits/rs-atss_r18_fpn_digits.py"))
     torch.save({"state_dict": other.state_dict()}, tmp_path / "weights.pth")
