@@ -60,7 +60,7 @@ class MaskReader:
         values = _read_array(Path(path), self.field)
         if self.value is not None:
             return (values == self.value).astype(np.uint8)
-        if values.dtype == bool or values.max(initial=0) <= 1:
+        if _has_two_values(values):
             return (values > 0).astype(np.uint8)
         white = _white(values)
         if values.max() < white / 8:
@@ -73,7 +73,7 @@ class MaskReader:
     def greys(self, path: str | Path) -> np.ndarray:
         """Values of a file that are neither background nor foreground for certain, sorted."""
         values = np.unique(_read_array(Path(path), self.field))
-        if self.value is not None or values.max(initial=0) <= 1:
+        if self.value is not None or _has_two_values(values):
             return values[:0]
         return values[(values > 0) & (values < _white(values))]
 
@@ -244,9 +244,22 @@ def _read_mat(path: Path, field: str) -> np.ndarray:
     return np.asarray(node)
 
 
+def _has_two_values(values: np.ndarray) -> bool:
+    """Whether a mask is of 0 and 1, or in floats of 0 and any one value above 1."""
+    greatest = values.max(initial=0)
+    if values.dtype.kind == "f":
+        # Between 0 and 1 they are shares of white.
+        return bool(np.isin(values, (0, max(greatest, 1))).all())
+    return greatest <= 1
+
+
 def _white(values: np.ndarray) -> float:
-    """The value of a pixel that is foreground for certain."""
-    return float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else float(values.max())
+    """The value of a pixel that is foreground for certain: by the type, or else by the range."""
+    if values.dtype in (np.uint8, np.uint16):
+        return float(np.iinfo(values.dtype).max)
+    greatest = float(values.max(initial=0))
+    whites = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    return next((white for white in whites if greatest <= white), greatest)
 
 
 def _shown(values: np.ndarray) -> str:

@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdet_rank.engine.lrp_threshold_hook import label_names
 from mmdet_rank.losses.reg_loss import REGLoss
 from mmdet_rank.ops.reg import imbalance_ratio
 
@@ -68,7 +69,7 @@ def class_counts(dataset: BaseDataset) -> dict[str, int]:
         for instance in _instances(dataset, i)
         if not instance.get("ignore_flag")
     )
-    return {name: found[label] for label, name in enumerate(dataset.metainfo["classes"])}
+    return {name: found[label] for label, name in enumerate(label_names(dataset))}
 
 
 def _instances(dataset: BaseDataset, index: int) -> list[dict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -49,7 +50,8 @@ class GradientBalanceHook(Hook):
             gradients = [scores.grad for scores in head.scores if scores.grad is not None]
             parts = [head.by_direction(gradient.float()) for gradient in gradients]
             raising, lowering = (sum(part[way] for part in parts) for way in (0, 1))
-            if raising > 0:
+            # A gradient scaler skips a step whose gradients overflow.
+            if raising > 0 and math.isfinite(raising) and math.isfinite(lowering):
                 name = head.name.replace(" ", "_")
                 runner.message_hub.update_scalar(
                     f"train/{name}/lowering_over_raising", lowering / raising

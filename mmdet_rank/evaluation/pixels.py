@@ -30,7 +30,7 @@ def count_scores(
         (2, NUM_BINS) int64: background, foreground; bins by ascending score.
 
     Raises:
-        ValueError: If shapes differ.
+        ValueError: If shapes differ, or a probability is NaN.
 
     Example:
         >>> count_scores(np.array([[0.2, 0.9]]), np.array([[0, 1]])).sum(1)
@@ -43,6 +43,11 @@ def count_scores(
     probs, mask = probs.ravel().astype(np.float64), mask.ravel() > 0
     if valid is not None:
         probs, mask = probs[valid.ravel()], mask[valid.ravel()]
+    if np.isnan(probs).any():
+        raise ValueError(
+            "Expected probabilities of pixels, but got NaN: the training has diverged; lower the "
+            "learning rate, or go on from an earlier checkpoint."
+        )
     with np.errstate(divide="ignore"):
         logits = np.log(probs) - np.log1p(-probs)
     bins = np.floor((np.clip(logits, -LIMIT, LIMIT) + LIMIT) * (NUM_BINS / (2 * LIMIT)))

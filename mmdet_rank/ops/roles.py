@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+#: Half width of the step that logits of up to 10 in float32 resolve to a hundredth.
+SMALLEST_DELTA = 1e-4
+
 
 @dataclass
 class Roles:
@@ -76,6 +79,11 @@ def read_roles(
         raise TypeError(f"Expected floating point logits, but got {logits.dtype}.")
     if not delta >= 0:
         raise ValueError(f"Expected delta >= 0, but got {delta}.")
+    if 0 < delta < SMALLEST_DELTA and logits.dtype != torch.float64:
+        raise ValueError(
+            f"Expected delta of 0 or at least {SMALLEST_DELTA} for logits of {logits.dtype}, but "
+            f"got {delta}, which their digits do not resolve; give 0 for the hard step."
+        )
     if (targets is None) == (positives is None):
         given = "none of them" if targets is None else "both"
         raise ValueError(f"Expected either targets or positives, but got {given}.")

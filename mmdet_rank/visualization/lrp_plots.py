@@ -92,6 +92,8 @@ def save_detectors(
     }
     for category in categories:
         safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in category)
+        while f"pr_{safe}" in figures:
+            safe += "_"
         figures[f"s_lrp_{safe}"] = draw_s_lrp_detectors(evaluations, category)
         figures[f"pr_{safe}"] = draw_pr_detectors(evaluations, category)
     return _save(folder, figures)

@@ -5,7 +5,12 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from mmdet_rank.annotations.mask_files import MaskReader, check_sizes, find_pairs
+from mmdet_rank.annotations.mask_files import (
+    MaskReader,
+    SeveralClassesError,
+    check_sizes,
+    find_pairs,
+)
 
 
 def save(path, values, **kwargs):
@@ -89,8 +94,33 @@ def test_values(tmp_path):
     bilevel = tmp_path / "bilevel.png"
     Image.fromarray(np.array([[True, False]])).save(bilevel)
     assert read(bilevel).tolist() == [[1, 0]]
-    np.save(tmp_path / "probs.npy", np.array([[0.1, 0.6, 1.0]]))
-    assert read(tmp_path / "probs.npy").dtype == np.uint8
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+def test_shares_of_white_in_wide_types(tmp_path, white, dtype):
+    shares = np.array([[0.0, 0.1, 0.4, 0.6, 1.0]])
+    path = tmp_path / "mask.npy"
+    np.save(path, (white * np.array([[0, 1, 1]])).astype(dtype))
+    assert MaskReader().read(path).tolist() == [[0, 1, 1]]
+    assert MaskReader().greys(path).size == 0
+    if white == 1 and dtype in (np.int32, np.int64):
+        return
+    np.save(path, (white * shares).astype(dtype))
+    mask = MaskReader().read(path)
+    assert (mask.dtype, mask.tolist()) == (np.uint8, [[0, 0, 0, 1, 1]])
+    assert MaskReader(threshold=0.25).read(path).tolist() == [[0, 0, 1, 1, 1]]
+    assert len(MaskReader().greys(path)) == 3
+    # One value above 1 is foreground in floats, and may be a class in integers.
+    np.save(path, np.array([[0, 7]]).astype(dtype))
+    if np.issubdtype(dtype, np.floating):
+        assert MaskReader().read(path).tolist() == [[0, 1]]
+    else:
+        with pytest.raises(SeveralClassesError, match=r"or of 0 and 255\.0, in .* give mask_value"):
+            MaskReader().read(path)
+    # Nothing there is white.
+    np.save(path, (white * shares[:, :4]).astype(dtype))
+    assert MaskReader().read(path).tolist() == [[0, 0, 0, 1]]
 
 
 def test_colour_masks(tmp_path):

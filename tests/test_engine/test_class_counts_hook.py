@@ -54,6 +54,9 @@ def runner_of(model, dataset):
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_counts_in_the_order_of_the_classes(dataset, wrapped):
     assert class_counts(dataset("bar", "ring", wrapped=wrapped)) == {"bar": 2, "ring": 6}
+    # Labels go by the annotation file, whatever the order of the classes.
+    turned = class_counts(dataset("ring", "bar", wrapped=wrapped))
+    assert list(turned.items()) == [("bar", 2), ("ring", 6)]
 
 
 def test_losses_are_weighed(dataset):
@@ -74,6 +77,9 @@ def test_losses_are_weighed(dataset):
 def test_a_class_without_annotations(dataset):
     model = torch.nn.ModuleDict(dict(loss=REGLoss(class_counts="auto")))
     runner = runner_of(model, dataset("bar", "disc", "ring"))
+    with pytest.raises(ValueError, match="but got none of 'disc'"):
+        HOOKS.build(dict(type="ClassCountsHook")).before_train(runner)
+    runner = runner_of(model, dataset("ring", "disc", "bar"))
     with pytest.raises(ValueError, match="but got none of 'disc'"):
         HOOKS.build(dict(type="ClassCountsHook")).before_train(runner)
 

@@ -45,6 +45,23 @@ def test_ratio_of_gradients(scale):
     assert list(found.values()) == pytest.approx([1, 1], rel=1e-4)
 
 
+def test_a_step_that_overflows_is_left_out():
+    """A gradient scaler skips it, and the mean over steps would be NaN from then on."""
+    torch.manual_seed(0)
+    model = build_detector("faster", loss="APLoss")
+    images, samples = batch_for("faster", (2, 1))
+    hub = MessageHub("test_a_step_that_overflows_is_left_out")
+    hook = GradientBalanceHook(1)
+    runner = SimpleNamespace(model=model, message_hub=hub, iter=0)
+    for scale in (1.0, float("inf"), 1.0):
+        hook.before_train_iter(runner, 0)
+        (sum_of(model.loss(images, samples)) * scale).backward()
+        hook.after_train_iter(runner, 0)
+    for scalar in hub.log_scalars.values():
+        assert len(scalar.data[0]) == 2
+        assert scalar.mean() == pytest.approx(1, rel=1e-4)
+
+
 def test_nothing_is_left_behind():
     model = build_detector()
     images, samples = batch_for("faster", (1, 1))

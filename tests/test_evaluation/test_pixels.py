@@ -94,3 +94,10 @@ def test_extremes_and_nothing():
     assert both["OIS"] == figures["OIS"]
     with pytest.raises(ValueError, match="of the mask's shape"):
         count_scores(np.zeros((2, 2)), np.zeros((2, 3)))
+
+
+def test_a_diverged_model_is_told():
+    with pytest.raises(ValueError, match="but got NaN: the training has diverged"):
+        count_scores(np.array([[0.5, np.nan]]), np.array([[0, 1]]))
+    left_out = np.array([[True, False]])
+    assert count_scores(np.array([[0.5, np.nan]]), np.array([[0, 1]]), left_out).sum() == 1

@@ -66,7 +66,11 @@ def test_weights_of_the_package_fit_a_backbone_without_its_last_stage():
 
 @pytest.mark.parametrize("frozen_stages", [-1, 0, 1, 4])
 def test_frozen_stages_neither_learn_nor_count(frozen_stages):
-    backbone = EfficientNetLite0(frozen_stages=frozen_stages, norm_eval=False).train()
+    backbone = EfficientNetLite0(frozen_stages=frozen_stages, norm_eval=False)
+    # Data-parallel training is told of parameters before the first call of train().
+    learning = [name for name, p in backbone.named_parameters() if p.requires_grad]
+    backbone.train()
+    assert learning == [name for name, p in backbone.named_parameters() if p.requires_grad]
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     loss = sum(level.square().mean() for level in backbone(torch.rand(2, 3, 64, 64)))
     stage = {"conv_stem": 0, "bn1": 0}

@@ -104,8 +104,10 @@ def test_a_part_is_frozen():
     backbone = MODELS.build(
         dict(type="YOLOv8CSPDarknet", widen_factor=0.25, deepen_factor=0.33, frozen_stages=1)
     )
-    backbone.train()
+    # Data-parallel training is told of parameters before the first call of train().
     frozen = {name for name, p in backbone.named_parameters() if not p.requires_grad}
+    backbone.train()
+    assert frozen == {name for name, p in backbone.named_parameters() if not p.requires_grad}
     assert {name.partition(".")[0] for name in frozen} == {"stem", "stage1"}
     assert len(frozen) == sum(
         n.startswith(("stem", "stage1")) for n, _ in backbone.named_parameters()

@@ -248,6 +248,12 @@ def test_wrong_inputs(loss):
         loss(torch.zeros(2), torch.zeros(3), error)
     with pytest.raises(ValueError, match="delta >= 0"):
         loss(torch.zeros(2), torch.zeros(2), error, delta=-1.0)
+    # Both ends of so narrow a step are one number in float32, and negatives had no gradient.
+    with pytest.raises(
+        ValueError, match=r"delta of 0 or at least 0\.0001 for logits of torch\.float32"
+    ):
+        loss(torch.zeros(2), torch.zeros(2), error, delta=1e-5)
+    loss(torch.zeros(2, dtype=torch.float64), torch.tensor([1.0, 0.0]), error, delta=1e-5)
     with pytest.raises(TypeError, match="floating point logits"):
         loss(torch.zeros(2, dtype=torch.int64), torch.zeros(2), error)
 

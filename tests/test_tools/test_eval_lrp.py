@@ -138,6 +138,19 @@ def test_several_detectors(main, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_categories_whose_names_are_alike_as_files(main, tmp_path):
+    truth = sound_file(categories=[{"id": 2, "name": "a/b"}, {"id": 7, "name": "a b"}])
+    keys = ("image_id", "category_id", "bbox")
+    found = [{key: a[key] for key in keys} | {"score": 0.5} for a in truth["annotations"]]
+    paths = [tmp_path / f"{name}.json" for name in ("gt", "all", "first")]
+    for path, content in zip(paths, (truth, found, found[:2]), strict=True):
+        path.write_text(json.dumps(content))
+    options = ["--quiet", "--plots", tmp_path / "plots", "--categories", "a/b", "a b"]
+    assert call(main, "--annotations", paths[0], "--results", *paths[1:], *options) == 0
+    names = {path.stem for path in (tmp_path / "plots").iterdir()}
+    assert {"pr_a_b", "pr_a_b_", "s_lrp_a_b", "s_lrp_a_b_"} <= names
+
+
 def test_outputs_are_refused_before_anything_is_evaluated(main, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("mmdet_rank.cli.eval.evaluate", None)
     folder, file = tmp_path / "reports", tmp_path / "file"

@@ -84,6 +84,9 @@ class EfficientNetLite0(BaseModule):
         self.conv_stem = network.conv_stem
         self.bn1 = network.bn1
         self.blocks = network.blocks[: _BLOCKS_OF_STAGE[wanted[-1]][-1] + 1]
+        # From the beginning: data-parallel training waits for gradients of what it finds then.
+        for module in self._frozen():
+            module.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the features of the wanted stages.
@@ -107,9 +110,7 @@ class EfficientNetLite0(BaseModule):
         """Switch to training, but for what is frozen and, with ``norm_eval``, all statistics."""
         super().train(mode)
         for module in self._frozen():
-            module.eval()
-            for parameter in module.parameters():
-                parameter.requires_grad = False
+            module.eval().requires_grad_(False)
         if mode and self.norm_eval:
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):

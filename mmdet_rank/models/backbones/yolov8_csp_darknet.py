@@ -77,6 +77,9 @@ class YOLOv8CSPDarknet(BaseModule):
                 stage.append(SPPF(width, width, **options))
             self.add_module(f"stage{i + 1}", nn.Sequential(*stage))
             self.layers.append(f"stage{i + 1}")
+        # From the beginning: data-parallel training waits for gradients of what it finds then.
+        for name in self.layers[: self.frozen_stages + 1]:
+            getattr(self, name).requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps of the chosen outputs for images (B, 3, H, W)."""
@@ -91,9 +94,7 @@ class YOLOv8CSPDarknet(BaseModule):
         """Switch to training, but for what is frozen."""
         super().train(mode)
         for name in self.layers[: self.frozen_stages + 1]:
-            stage = getattr(self, name).eval()
-            for parameter in stage.parameters():
-                parameter.requires_grad = False
+            getattr(self, name).eval().requires_grad_(False)
         if mode and self.norm_eval:
             for module in self.modules():
                 if isinstance(module, _BatchNorm):
