@@ -148,6 +148,7 @@ def test_what_has_no_objects_is_not_tested_on(tmp_path, monkeypatch, capsys, tes
     monkeypatch.setattr(command, "run", lambda *args, **kwargs: report)
     monkeypatch.setattr(command, "class_table", lambda report: "")
     monkeypatch.setattr(command, "write_report", lambda *args, **more: shown.append(more))
+    monkeypatch.setattr(command, "training_advice", lambda *args: None)
     assert main(["train", str(data), "--work-dir", str(work), "--base", "none"]) == 0
     said = capsys.readouterr().out
     assert f"Detect on pictures: mmdet-rank predict {work} {data}/val2017 --out" in said
@@ -234,6 +235,7 @@ def test_settings_of_the_user_are_among_those_that_are_told(tmp_path, monkeypatc
     shown = []
     monkeypatch.setattr(command, "run", lambda *args, **kwargs: {})
     monkeypatch.setattr(command, "write_report", lambda *args, **more: shown.append(more))
+    monkeypatch.setattr(command, "training_advice", lambda *args: None)
     monkeypatch.setattr(command, "_conclude", lambda *args: None)
     options = ["train_dataloader.batch_size=4", "optim_wrapper.optimizer.betas=(0.9,0.99)"]
     arguments = ["--work-dir", str(work), "--base", "none", "--cfg-options", *options]
