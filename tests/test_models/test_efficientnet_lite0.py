@@ -1,5 +1,6 @@
 """EfficientNet-Lite0: the weights of the package bit for bit, and the options of a backbone."""
 
+import copy
 import sys
 
 import pytest
@@ -43,7 +44,8 @@ def test_features_are_those_of_the_classifier_and_it_classifies(backbone, weight
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         levels = backbone(images)
-        expected = network.bn1(network.conv_stem(images))
+        # The backbone puts channels last on a CPU, which rounds otherwise.
+        expected = network.bn1(network.conv_stem(images.to(memory_format=torch.channels_last)))
         for blocks in network.blocks:
             expected = blocks(expected)
         assert network(images).shape == (2, 1000)
@@ -105,6 +107,24 @@ def test_recomputed_activations_give_the_same_gradients(backbone):
     backbone.with_cp = False
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(recomputed, plain)
+
+
+def test_channels_last_change_neither_values_nor_what_comes_out(backbone):
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    images.requires_grad_()
+    levels = backbone(images)
+    # Necks and heads of others may call view().
+    assert all(level.is_contiguous() for level in levels)
+    (gradient,) = torch.autograd.grad(levels[-1].square().mean(), images)
+
+    reference = copy.deepcopy(backbone).double()
+    exact = images.detach().double().requires_grad_()
+    features = reference.bn1(reference.conv_stem(exact))
+    for blocks in reference.blocks:
+        features = blocks(features)
+    (expected,) = torch.autograd.grad(features.square().mean(), exact)
+    for got, true in ((levels[-1], features), (gradient, expected)):
+        assert (got.double() - true).norm() < 1e-4 * true.norm()
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,10 @@ class EfficientNetLite0(BaseModule):
         Args:
             images: ``(N, 3, H, W)``, normalised to [-1, 1].
         """
+        # On a CPU the backward pass of depthwise convolutions takes a third of the time with the
+        # channels last, but in bfloat16 more than without.
+        if images.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            images = images.contiguous(memory_format=torch.channels_last)
         features = self.bn1(self.conv_stem(images))
         outputs = []
         for stage, groups in enumerate(_BLOCKS_OF_STAGE[: self.out_indices[-1] + 1]):
@@ -103,7 +107,7 @@ class EfficientNetLite0(BaseModule):
                 else:
                     features = block(features)
             if stage in self.out_indices:
-                outputs.append(features)
+                outputs.append(features.contiguous())
         return tuple(outputs)
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
