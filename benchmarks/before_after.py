@@ -1,10 +1,11 @@
 """RS Loss of an earlier commit beside that of the working tree, on a CPU, in one run.
 
 Forward and backward in turns, in processor time, so that other work on the machine does not
-count. The earlier ``mmdet_rank/ops`` is read out of git and imported under another name.
+count. The earlier ``mmdet_rank/ops`` is read out of git and imported under another name. The table
+in ``docs/benchmarks.md`` is written too.
 
 Example:
-    python benchmarks/before_after.py --before da6bd98 --out before_after_cpu.json
+    python benchmarks/before_after.py --before da6bd98 --out benchmarks/results/before_after_cpu.json
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 From the maps of all levels to their gradients, in turns, in processor time: "dense" copies maps
 twice and writes a target for every logit, in which the loss searches for the positives; "places" is
-what the heads do.
+what the heads do. The table in ``docs/benchmarks.md`` is written too.
 
 Example:
     python benchmarks/criterion.py --out benchmarks/results/criterion_cpu.json

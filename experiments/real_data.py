@@ -114,8 +114,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-root", help="folder of annotations/; default: the config's")
     parser.add_argument(
         "--images",
-        help="folder of the pictures, from which annotations/ is made where it is missing; "
-        "default: the config's",
+        help="folder of the pictures; with --data-root, annotations/ is made from it where it is "
+        "missing; default: the config's",
     )
     parser.add_argument("--max-iters", type=int, help="default: the config's")
     parser.add_argument("--amp", action="store_true", help="mixed precision, as of tools/train.py")

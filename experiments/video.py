@@ -7,8 +7,9 @@ G: detections from one general threshold on, linked from frame to frame and resc
 S: the same with a threshold for each class, the LRP-optimal one on still validation images.
 
 G and S are there without links too, and with score distributions over the classes and background
-and over the classes alone. Everything stays in OUT, and what is there is not made again: clips,
-detections, all figures in ``video.json``, tables in ``video.md``, and ``pr.png`` (Fig. H.1).
+and over the classes alone. Everything stays in OUT: clips and detections, which are not made again
+where they are there, all figures in ``video.json``, tables in ``video.md``, and ``pr.png`` (Fig.
+H.1).
 
 Example:
     python experiments/video.py configs/digits/faster-rcnn_r18_fpn_digits.py epoch_3.pth \

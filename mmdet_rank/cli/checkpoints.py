@@ -178,7 +178,7 @@ def check_fits(model: nn.Module, checkpoint: dict, filename: str) -> None:
         )
 
 
-def warn_of_poor_fit(model: nn.Module, filename: str) -> None:
+def warn_of_poor_fit(model: nn.Module, filename: str, *, trust: bool = False) -> None:
     """Warn when weights to start from fit less than half of a model.
 
     MMEngine loads whatever fits without a word on how much that is.
@@ -186,13 +186,14 @@ def warn_of_poor_fit(model: nn.Module, filename: str) -> None:
     Args:
         model: The model of the config, without a wrapper.
         filename: ``load_from``; an address is left to MMEngine.
+        trust: Unpickle whatever else the file holds, which runs code from it.
 
     Raises:
         UserError: The file is missing or no checkpoint.
     """
     if "://" in str(filename):
         return
-    checkpoint = read_checkpoint(filename)
+    checkpoint = read_checkpoint(filename, trust=trust)
     saved = checkpoint.get("state_dict", checkpoint)
     saved = {key.removeprefix("module."): value for key, value in saved.items()}
     parameters = dict(model.named_parameters())

@@ -49,6 +49,7 @@ def draw(args: argparse.Namespace) -> None:
             thresholds = load_thresholds(args.thresholds)
     checkpoints.use_safe_loading(args.trust_checkpoint)
     checkpoint = checkpoints.read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)
+    args.work_dir, args.launcher = None, "none"
     cfg = load_config(args)
     for folder in (vis, preds):
         make_folder(folder)

@@ -183,10 +183,11 @@ def evaluate(args: argparse.Namespace, file: Path) -> tuple[dict, Evaluation | N
     Returns:
         The report, and the matches unless panoptic.
     """
-    progress = None if args.quiet else functools.partial(tqdm, desc="matching", file=sys.stderr)
-    bar = functools.partial(tqdm, delay=5, file=sys.stderr, leave=False)
+    bar = functools.partial(tqdm, disable=args.quiet, file=sys.stderr)
+    progress = None if args.quiet else functools.partial(bar, desc="matching")
+    reading = functools.partial(bar, delay=5, leave=False)
     ground_truth, results = (
-        load_json(path, progress=functools.partial(bar, desc=f"reading {path.name}"))
+        load_json(path, progress=functools.partial(reading, desc=f"reading {path.name}"))
         for path in (args.annotations, file)
     )
     names = str(args.annotations), str(file)

@@ -63,7 +63,9 @@ def train(args: argparse.Namespace) -> None:
             checkpoints.check_fits(unwrapped(runner), start, cfg.load_from)
             warn_of_processes(start)
         elif cfg.get("load_from"):
-            checkpoints.warn_of_poor_fit(unwrapped(runner), cfg.load_from)
+            checkpoints.warn_of_poor_fit(
+                unwrapped(runner), cfg.load_from, trust=args.trust_checkpoint
+            )
         del start
         with running.training(runner):
             runner.train()

@@ -19,7 +19,9 @@ from mmdet_rank.ops.reg import imbalance_ratio
 class ClassCountsHook(Hook):
     """Counts the training set's annotations for every `REGLoss` with ``class_counts="auto"``.
 
-        custom_hooks = [dict(type="ClassCountsHook")]
+        default_hooks = dict(class_counts=dict(type="ClassCountsHook"))
+
+    In ``custom_hooks`` it would take the place of the base config's hooks, its EMA among them.
 
     Boxes that training ignores (crowds) do not count. A resumed training counts again.
 

@@ -184,8 +184,8 @@ class REGLoss(nn.Module):
         if self.counts_missing:
             raise ValueError(
                 "Expected the numbers of annotations for class_counts='auto' in REGLoss, but got "
-                "none; add custom_hooks=[dict(type='ClassCountsHook')] to the config, or give the "
-                "counts as a list."
+                "none; add default_hooks=dict(class_counts=dict(type='ClassCountsHook')) to the "
+                "config, or give the counts as a list."
             )
         if isinstance(target, (tuple, list)):
             target = _scores_of_classes(pred, target)

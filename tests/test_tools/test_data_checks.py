@@ -257,6 +257,16 @@ def test_weights_that_fit_hardly_anything(tmp_path, warnings):
     assert "fits 2 of 6 parameters" in warnings[0]
 
 
+def test_weights_to_start_from_that_hold_more_are_read_if_trusted(tmp_path, warnings):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": model.state_dict(), "meta": {"made": Path("somewhere")}}, path)
+    with pytest.raises(UserError, match="--trust-checkpoint"):
+        warn_of_poor_fit(model, str(path))
+    warn_of_poor_fit(model, str(path), trust=True)
+    assert ["is unpickled" in text for text in warnings] == [True]
+
+
 def test_an_epoch_without_positives(monkeypatch):
     texts = []
     name = "mmdet_rank.engine.positives_hook.print_log"

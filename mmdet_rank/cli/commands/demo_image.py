@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmdet_rank.cli.arguments import add_run_arguments
+from mmdet_rank.cli.arguments import add_config_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", metavar="PICTURES", help="a picture or a folder of pictures")
     parser.add_argument("config", metavar="CONFIG", help="config file, or mmdet_rank::FOLDER/FILE")
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint file")
-    add_run_arguments(parser)
+    add_config_options(parser)
     parser.add_argument(
         "--thresholds",
         metavar="FILE",

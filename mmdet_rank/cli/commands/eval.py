@@ -116,7 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what matches on COCO data; auto: faster-coco-eval where it is installed",
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no table by class")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, no table by class")
 
 
 def run(args: argparse.Namespace) -> None:

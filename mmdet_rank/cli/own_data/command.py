@@ -57,7 +57,7 @@ def train_on_data(args: argparse.Namespace) -> None:
     state = _read_state(args, folder) if args.resume else _prepare(args, detector, folder)
     commands = _next_commands(folder, Path(state["pictures"]))
     print(f"Training; its whole output is in {folder / LOG}", flush=True)
-    report = run(folder / "config.py", resume=args.resume)
+    report = run(folder / "config.py", resume=args.resume, trust=args.trust_checkpoint)
     with interruptible(lambda: HOW_TO_END), explained("The training is done, but not its page"):
         advice = training_advice(folder, state["iou_type"])
         page = write_report(

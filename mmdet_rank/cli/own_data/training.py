@@ -32,7 +32,7 @@ _BEST_OF_TRAINING = "best_*.pth"
 HOW_TO_END = "the training is done; add --resume to the same command for what it leaves"
 
 
-def run(config: Path, *, resume: str | None) -> dict:
+def run(config: Path, *, resume: str | None, trust: bool = False) -> dict:
     """Train as a config says, evaluate the best checkpoint, and keep what matters.
 
     Beside the config come to lie ``best.pth`` (weights, classes and the config), ``lrp.json``,
@@ -41,6 +41,7 @@ def run(config: Path, *, resume: str | None) -> dict:
     Args:
         config: The file that `write_config` wrote, in the folder of the training.
         resume: Checkpoint to go on from, "auto" for the last one in the folder, None to begin.
+        trust: Unpickle whatever else that checkpoint holds, which runs code from it.
 
     Returns:
         The LRP report; of a detector of masks that of the masks.
@@ -58,9 +59,9 @@ def run(config: Path, *, resume: str | None) -> dict:
     if cfg.optim_wrapper.type == "AmpOptimWrapper" and not torch.cuda.is_available():
         # It was prepared on a machine with a GPU.
         enable_amp(cfg)
-    checkpoints.use_safe_loading(False)
+    checkpoints.use_safe_loading(trust)
     with quiet(folder / LOG) as shown:
-        select_start(cfg, resume, trust=False)
+        select_start(cfg, resume, trust=trust)
         make_resumable(cfg, {})
         order_classes(cfg)
         runner = build_runner(cfg)
