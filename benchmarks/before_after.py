@@ -5,7 +5,7 @@ count. The earlier ``mmdet_rank/ops`` is read out of git and imported under anot
 in ``docs/benchmarks.md`` is written too.
 
 Example:
-    python benchmarks/before_after.py --before da6bd98 --out benchmarks/results/before_after_cpu.json
+    python benchmarks/before_after.py --before da6bd98 --out before_after.json
 """
 
 from __future__ import annotations

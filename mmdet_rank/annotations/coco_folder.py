@@ -58,7 +58,7 @@ def read_coco_folder(root: Path) -> DataSet:
         if split is None:
             notes.append(f"{file} is not used: its name says neither train, val nor test.")
             continue
-        ids, pictures = _read_file(file, folder, left_out)
+        ids, pictures = _read_file(file, folder, left_out, notes)
         if categories and ids != categories:
             raise ValueError(
                 f"Expected the same categories in all files, but {file} has {ids} and the others "
@@ -100,7 +100,7 @@ def _split_of(file: Path, folder: Path) -> str | None:
 
 
 def _read_file(
-    file: Path, folder: Path, left_out: Counter[str]
+    file: Path, folder: Path, left_out: Counter[str], notes: list[str]
 ) -> tuple[dict[str, int], list[Picture]]:
     data = load_json(file)
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in _LISTS):
@@ -132,6 +132,12 @@ def _read_file(
             continue
         found_there.append((image, picture))
         image |= {"width": picture.width, "height": picture.height}
+    marked = Counter(
+        annotation["image_id"]
+        for annotation in data["annotations"]
+        if isinstance(annotation, dict)
+        and isinstance(annotation.get("image_id"), (int, float, str))
+    )
     _fill_areas(data["annotations"])
     if missing and not found_there:
         raise ValueError(
@@ -141,6 +147,8 @@ def _read_file(
     left_out["pictures that are not there"] += len(missing)
     found = check_coco(data, str(file), in_place=True)
     left_out.update({f"objects: {reason}": n for reason, n in found.left_out.items()})
+    mended = (f"{what}: {number} times." for what, number in found.mended.items())
+    notes += [f"{file.name}: {note}" for note in (*mended, *found.hints)]
     # The check may have mended the ids.
     pictures = {image["id"]: picture for image, picture in found_there}
     classes = {category["id"]: category["name"] for category in found.dataset["categories"]}
@@ -159,6 +167,8 @@ def _read_file(
             ignored=annotation["iscrowd"] == 1,
             **more,
         )
+    for number, picture in pictures.items():
+        picture.marked = marked[number]
     return {name: number for number, name in classes.items()}, list(pictures.values())
 
 

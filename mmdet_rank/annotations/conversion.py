@@ -36,6 +36,8 @@ SPLITS = ("train", "val", "test")
 #: Ends of labels' names, and files that a conversion and a training write beside their annotations.
 _LABELS = (".json", ".xml", ".txt", ".csv")
 _BESIDE = (CONVERSION.name, "training.json")
+#: A reason of `DataSet.left_out`.
+UNUSABLE = "pictures none of whose objects can be used, which are left out too"
 #: How the files of a conversion begin.
 _OURS = re.compile(r'\{\s*"info":\s*\{\s*"description":\s*"(train|val|test), from [^"]*",\s*"root"')
 
@@ -109,6 +111,7 @@ def read_data(root: str | Path) -> DataSet:
     data: DataSet = FORMS[found[0]][1](root)
     _refuse_unwritable_names(data)
     _join_doubles(data)
+    _drop_unusable(data)
     _part_splits(data)
     data.left_out = +data.left_out
     alike = defaultdict(list)
@@ -234,8 +237,20 @@ def _join_doubles(data: DataSet) -> None:
             if known is not picture:
                 there = {(labelled.category, labelled.box) for labelled in known.objects}
                 known.objects += [o for o in picture.objects if (o.category, o.box) not in there]
+                known.marked += picture.marked
                 data.left_out["pictures annotated twice, whose objects were put together"] += 1
         data.splits[split] = list(first.values())
+
+
+def _drop_unusable(data: DataSet) -> None:
+    """Take pictures away whose objects all had to be left out.
+
+    They would be trained on, and measured, as pictures without objects.
+    """
+    for split, pictures in data.splits.items():
+        usable = [picture for picture in pictures if picture.objects or not picture.marked]
+        data.left_out[UNUSABLE] += len(pictures) - len(usable)
+        data.splits[split] = usable
 
 
 def _part_splits(data: DataSet) -> None:

@@ -117,6 +117,7 @@ def _read_file(file: Path, index: PictureIndex, left_out: Counter[str]) -> Pictu
             left_out[reason] += 1
     for found in objects.values():
         _add(found, picture, left_out)
+    picture.marked = len(data["shapes"])
     return picture
 
 

@@ -77,8 +77,9 @@ def read_masks(root: Path) -> DataSet:
         picture = open_picture(file, left_out)
         if picture is None:
             continue
-        for mask in masks:
-            _add_parts(picture, mask, _class_of(mask, root), left_out)
+        read = [_add_parts(picture, mask, _class_of(mask, root), left_out) for mask in masks]
+        # A mask that can be read and has no object says that there is none.
+        picture.marked = len(picture.objects) + read.count(False)
         names |= {labelled.category for labelled in picture.objects}
         splits.setdefault(split_of(file, root) or "train", []).append(picture)
     counts = {"pictures without a mask": found.alone, "masks without a picture": found.unused}
@@ -139,7 +140,8 @@ def _picture_of(mask: Path, root: Path, pictures: dict[tuple[Path, str], Path]) 
     return None
 
 
-def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) -> None:
+def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) -> bool:
+    """Add the objects of a mask to its picture; return whether it can be used."""
     reader = MaskReader()
     try:
         pixels = reader.read(mask)
@@ -147,13 +149,13 @@ def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) 
             raise SeveralClassesError(f"{mask} has values below the half of white alone.")
     except SeveralClassesError:
         left_out["masks of numbers or colours of classes, which are not taken"] += 1
-        return
+        return False
     except ValueError:
         left_out["masks that cannot be read"] += 1
-        return
+        return False
     if pixels.shape != (picture.height, picture.width):
         left_out["masks of another size than their picture"] += 1
-        return
+        return False
     number, labels, parts, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
     for label in range(1, number):
         left, top, width, height, area = (int(value) for value in parts[label])
@@ -164,6 +166,7 @@ def _add_parts(picture: Picture, mask: Path, name: str, left_out: Counter[str]) 
         encoded["counts"] = encoded["counts"].decode("ascii")
         corners = (left, top, left + width, top + height)
         add_object(picture, name, corners, left_out, segmentation=encoded, area=float(area))
+    return True
 
 
 def _class_of(mask: Path, root: Path) -> str:

@@ -16,6 +16,7 @@ from .records import Picture
 
 __all__ = [
     "CONVERSION",
+    "DETECTIONS",
     "SPLITS",
     "SUFFIXES",
     "PictureIndex",
@@ -41,16 +42,25 @@ SPLITS = {
 }
 #: What a conversion leaves in its folder.
 CONVERSION = Path("annotations", "conversion.json")
+#: What a prediction leaves beside the pictures that it has drawn: a list of detections.
+DETECTIONS = "detections.json"
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
 _PHOTOGRAPHS = (".jpg", ".jpeg")
 
 
-def list_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
+def list_files(
+    folder: Path, suffixes: frozenset[str] = SUFFIXES, *, drawn: bool = False
+) -> list[Path]:
     """List the files with one of the suffixes in a folder and below, sorted.
 
     Linked folders are entered. Hidden files are not in the list, nor those in the folder of a
-    conversion or a training, which people have within their data.
+    conversion, a training or a prediction, which people have within their data.
+
+    Args:
+        folder: Where to begin.
+        suffixes: In small letters, with their dot.
+        drawn: Whether files in the folder of a prediction are listed too.
     """
     found = []
     ours = set()
@@ -58,6 +68,8 @@ def list_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:
         inside = path.relative_to(folder).parts
         if inside[-2:] == CONVERSION.parts and len(inside) > len(CONVERSION.parts):
             ours.add(path.parents[1])
+        if not drawn and inside[-1] == DETECTIONS and len(inside) > 1 and _is_list(path):
+            ours.add(path.parent)
         if path.suffix.lower() in suffixes and path.is_file():
             found.append(path)
     return sorted(path for path in found if ours.isdisjoint(path.parents))
@@ -78,6 +90,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             inner = [Path(place, name) for name in folders]
             waiting += [path for path in inner if path.is_symlink()]
             yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _is_list(file: Path) -> bool:
+    """Tell whether a JSON file is a list, which annotations of a data set are not."""
+    with file.open("rb") as content:
+        return content.read(64).lstrip()[:1] == b"["
 
 
 def split_of(path: Path, root: Path) -> str | None:
@@ -167,7 +185,7 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
     try:
         with of_any_size(), Image.open(path) as image:
             width, height = image.size
-            turned, kind = is_turned(image), image.format
+            turned, kind, deep = is_turned(image), image.format, image.mode[:1] == "I"
         if turned and kind in ("JPEG", "MPO", "PNG"):
             width, height = height, width
         elif turned:
@@ -176,10 +194,21 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
             if pixels is None:
                 raise ValueError
             height, width = pixels.shape[:2]
+        if deep and _is_dark(path):
+            left_out[
+                "pictures of 16 bits that use a sixteenth of them or less: the detector sees them "
+                "nearly black (write them with 8 bits; they count all the same)"
+            ] += 1
     except (OSError, SyntaxError, ValueError, cv2.error):
         left_out["pictures that cannot be read"] += 1
         return None
     return Picture(path, width, height)
+
+
+def _is_dark(path: Path) -> bool:
+    """Tell whether a picture of 16 bits, of which OpenCV takes the upper 8, has little in them."""
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    return pixels is not None and pixels.dtype == np.uint16 and int(pixels.max()) < 2**12
 
 
 def is_turned(image: Image.Image) -> bool:

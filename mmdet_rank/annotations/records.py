@@ -43,13 +43,15 @@ class Picture:
         file: Where it lies.
         width: In pixels, as it is shown (an orientation in its metadata is applied).
         height: Likewise.
-        objects: What is marked in it.
+        objects: What is marked in it and can be used.
+        marked: How many objects, or masks, are marked in it and may be of no use.
     """
 
     file: Path
     width: int
     height: int
     objects: list[Labelled] = field(default_factory=list)
+    marked: int = field(default=0, compare=False)
 
 
 @dataclass

@@ -161,12 +161,23 @@ def _by_file_name(entries: list, images: Sequence[dict], source: str) -> dict:
         parts = _parts(image.get("file_name"))
         known.setdefault(parts[-1], []).append((parts, image["id"]))
     found: dict = {}
+    names: dict = {}
     missing = []
     for index, entry in enumerate(entries):
         number = entry.get("image_id") if isinstance(entry, dict) else None
-        if not isinstance(number, (int, float, str)) or number in found:
+        if not isinstance(number, (int, float, str)):
             continue
-        parts = _parts(entry.get("file_name"))
+        name = entry.get("file_name")
+        if number in names:
+            if name != names[number]:
+                raise ValueError(
+                    f"Expected one picture for each image_id in {source}, but got {number} for "
+                    f"{names[number]!r} and for {name!r}; evaluate predictions of several runs "
+                    "apart, or number their pictures anew."
+                )
+            continue
+        names[number] = name
+        parts = _parts(name)
         ids = [
             id_
             for other, id_ in known.get(parts[-1], [])
@@ -175,7 +186,7 @@ def _by_file_name(entries: list, images: Sequence[dict], source: str) -> dict:
         if len(ids) == 1:
             found[number] = ids[0]
         else:
-            missing.append((index, entry.get("file_name"), len(ids)))
+            missing.append((index, name, len(ids)))
     told = [each for each in missing if found or each[2]]
     if told:
         index, name, several = told[0]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from .records import Picture
 
 __all__ = ["split_pictures"]
+
+#: So many classes may each give a picture, whatever the share.
+_FEW = 10
 
 
 def split_pictures(
@@ -18,7 +22,8 @@ def split_pictures(
 
     Pictures are grouped by the rarest class in them, and each group is split by a number that is
     drawn from the seed and the picture's name. The same names and seed give the same split in
-    whatever form the data comes.
+    whatever form the data comes. A class of too few pictures for the share gives one of them,
+    unless there are so many such classes that they would take more than the share.
 
     Args:
         pictures: To be split.
@@ -35,14 +40,24 @@ def split_pictures(
         rarest = min(found, key=lambda name: (frequency[name], name), default="")
         groups[rarest].append(picture)
     taken: set[int] = set()
+    rare: list[Picture] = []
+
+    def order(picture: Picture) -> tuple[str, Path]:
+        return _draw(picture, seed), picture.file
+
     for name in sorted(groups):
-        drawn = sorted(groups[name], key=lambda picture: (_draw(picture, seed), picture.file))
-        number = round(share * len(drawn))
-        # Two pictures of a class are enough for one on each side.
-        number = min(max(number, len(drawn) > 1), len(drawn) - 1)
+        drawn = sorted(groups[name], key=order)
+        number = min(round(share * len(drawn)), len(drawn) - 1)
         taken |= {id(picture) for picture in drawn[:number]}
-    if not taken and len(pictures) > 1:
-        taken.add(id(min(pictures, key=lambda picture: (_draw(picture, seed), picture.file))))
+        if not number and len(drawn) > 1:
+            # Two pictures of a class are enough for one on each side.
+            rare.append(drawn[0])
+    room = max(round(share * len(pictures)) - len(taken), _FEW)
+    taken |= {id(picture) for picture in sorted(rare, key=order)[:room]}
+    labelled = [picture for picture in pictures if picture.objects]
+    for some in (labelled, pictures):
+        if len(some) > 1 and not any(id(picture) in taken for picture in some):
+            taken.add(id(min(some, key=order)))
     stay = [picture for picture in pictures if id(picture) not in taken]
     return stay, [picture for picture in pictures if id(picture) in taken]
 

@@ -79,6 +79,7 @@ def _read_file(file: Path, index: PictureIndex, left_out: Counter[str]) -> Pictu
     if not fits_its_picture(picture, size, left_out):
         return None
     for element in tree.iter("object"):
+        picture.marked += 1
         name = (element.findtext("name") or "").strip()
         keys = ("xmin", "ymin", "xmax", "ymax")
         numbers = [_number(element.findtext(f"bndbox/{key}")) for key in keys]

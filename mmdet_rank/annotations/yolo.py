@@ -186,11 +186,16 @@ def _pictures(
             if file.is_file() and not is_label_file(file)
         }
     found: dict[str, dict[Path, None]] = {}
+    nowhere: list[tuple[str, str]] = []
     for key, places in named.items():
         for place in places:
             files = _resolve(place, base, folder, left_out)
+            if not files:
+                nowhere.append((key, place))
             found.setdefault(SPLITS[key], {}).update(dict.fromkeys(files))
-    if not any(found.values()):
+    if any(found.values()):
+        _judge_missing(nowhere, head, notes)
+    else:
         if named:
             listed = ", ".join(place for places in named.values() for place in places)
             notes.append(
@@ -211,6 +216,18 @@ def _pictures(
         if splits.get(split) == splits.get("train"):
             splits.pop(split, None)
     return splits
+
+
+def _judge_missing(nowhere: list[tuple[str, str]], head: Path, notes: list[str]) -> None:
+    """Refuse places without pictures where others have some; those for testing are but told."""
+    for key, place in nowhere:
+        if SPLITS[key] == "test":
+            notes.append(f"There are no pictures in {place}, which {head.name} gives for {key}.")
+            continue
+        raise ValueError(
+            f"Expected pictures in {place}, which {head} gives for {key}, but there are none; "
+            "correct it, or take it out."
+        )
 
 
 def _places(content: dict, key: str, head: Path) -> list[str]:
@@ -284,6 +301,7 @@ def _read_labels(
         fields = line.split()
         if not fields:
             continue
+        picture.marked += 1
         try:
             numbers = [float(text) for text in fields]
         except ValueError:
@@ -296,6 +314,7 @@ def _read_labels(
         name = classes.get(numbers[0])  # type: ignore[call-overload]
         if name is None:
             left_out["objects of a class that has no name"] += 1
+            picture.marked -= 1  # For the classes with one it is background.
             continue
         if max(values) > _PIXELS:
             left_out["lines in pixels, where YOLO has shares of the picture"] += 1

@@ -111,10 +111,8 @@ def _measure_detector(args: argparse.Namespace, objects: Objects, files: list[st
         with_objects = np.unique(objects.image)
         number = min(max(args.max_images // 2, 1), len(with_objects))
         chosen = with_objects[np.linspace(0, len(with_objects) - 1, number).astype(int)]
-        folder = args.images or (args.data if args.data.is_dir() else args.data.parent)
-        samples = training_samples(
-            config, objects, [find_picture(folder, files[i]) for i in chosen], chosen.tolist()
-        )
+        pictures = [find_picture(args.data, files[i], args.images) for i in chosen]
+        samples = training_samples(config, objects, pictures, chosen.tolist())
         with explained("A training step of the checkpoint failed on this data"):
             found["training"] = measure_training(
                 model, samples, progress=functools.partial(bar, desc="training steps", unit="")
@@ -143,18 +141,38 @@ def read_paces(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def find_picture(folder: Path, name: str) -> Path:
-    """Where the picture of an image lies: in the folder, beside it, or in a folder beside it.
+def find_picture(data: Path, name: str, images: Path | None = None) -> Path:
+    """Where the picture of an image lies.
+
+    Args:
+        data: Annotation file or folder of the data set. The picture is in its folder, beside that,
+            or in one folder beside it; of several that have it, in the one that an annotation file
+            such as ``instances_train.json`` is called after.
+        name: Of the picture.
+        images: The folder that the user says the pictures are in.
 
     Raises:
-        UserError: There is no such picture.
+        UserError: There is no such picture, or several folders have one.
     """
     if os.path.isabs(name):
         return Path(name)
-    for root in (folder, folder.parent, *sorted(p for p in folder.parent.glob("*") if p.is_dir())):
+    folder = images or (data if data.is_dir() else data.parent)
+    roots = [folder] if images else [folder, folder.parent]
+    for root in roots:
         if (root / name).is_file():
             return root / name
+    beside = [] if images else sorted(path for path in folder.parent.glob("*") if path.is_dir())
+    found = [path for path in beside if (path / name).is_file()]
+    if len(found) > 1:
+        found = [path for path in found if path.name in data.stem] or found
+    if len(found) == 1:
+        return found[0] / name
+    if found:
+        raise UserError(
+            f"Expected one picture {name} beside {folder}, but it is in "
+            f"{' and '.join(map(str, found))}; give the folder of the pictures with --images."
+        )
     raise UserError(
-        f"Expected the picture {name} in {folder} or beside it, but there is none; give the folder "
-        "of the pictures with --images."
+        f"Expected the picture {name} in {folder}{'' if images else ' or beside it'}, but there is "
+        "none; give the folder of the pictures with --images."
     )

@@ -42,7 +42,7 @@ def draw(args: argparse.Namespace) -> None:
     # Panoptic results are pictures too, and go to `preds`.
     pictures = without_results(find_pictures(args.pictures), [vis, preds], preds)
     places = places_below(pictures)
-    refuse_overwriting(pictures, vis, places)
+    refuse_overwriting(pictures, vis, places, preds)
     thresholds = None
     if args.thresholds is not None:
         with refused_input():

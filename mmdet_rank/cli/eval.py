@@ -6,6 +6,7 @@ import argparse
 import functools
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,33 @@ def check_outputs(args: argparse.Namespace) -> None:
         path = getattr(args, name)
         if path is not None and path.exists() and not path.is_dir():
             raise UserError(f"Expected a folder as --{name}, but {path} is a file; give another")
+    outputs = {name: getattr(args, name) for name in ("out", "thresholds", "confusion")}
+    if several:
+        outputs.pop("out")
+    refuse_overwriting_inputs(args, outputs)
+
+
+def refuse_overwriting_inputs(args: argparse.Namespace, outputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write a file in the place of one that is read, or two into one.
+
+    Args:
+        args: With ``annotations``, ``results`` and ``compare``.
+        outputs: Files that will be written, by option.
+
+    Raises:
+        UserError: A file would be lost.
+    """
+    read = [args.annotations, *(args.results or []), *(args.compare or [])]
+    taken = {file.resolve(): "which is read" for file in read if file is not None}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise UserError(
+                f"Expected another file as --{name} than {path}, {taken[path.resolve()]}; give a "
+                "new one"
+            )
+        taken[path.resolve()] = "which is written too"
 
 
 def check_confusion(args: argparse.Namespace) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from mmdet_rank.cli.errors import UserError
-from mmdet_rank.cli.eval import evaluate
+from mmdet_rank.cli.eval import evaluate, refuse_overwriting_inputs
 from mmdet_rank.evaluation.report import Evaluation, comparison_table
 from mmdet_rank.files import write_json
 
@@ -35,6 +36,11 @@ def compare_results(args: argparse.Namespace) -> None:
             f"Expected a folder as --out with several results, but got {args.out}; each detector "
             "gets a report of its own."
         )
+    written_to: dict[str, Path] = {}
+    if args.out is not None:
+        written_to = {name: args.out / f"{name.replace('/', '_')}.json" for name in names}
+        for path in written_to.values():
+            refuse_overwriting_inputs(args, {"out": path})
     reports: dict[str, dict] = {}
     evaluations: dict[str, Evaluation] = {}
     for name, file in zip(names, args.results, strict=True):
@@ -45,9 +51,8 @@ def compare_results(args: argparse.Namespace) -> None:
             for note in evaluation.notes:
                 print(f"warning: {note}", file=sys.stderr)
         if args.out is not None:
-            path = args.out / f"{name.replace('/', '_')}.json"
-            write_json(path, reports[name])
-            print(f"wrote {path}", file=sys.stderr)
+            write_json(written_to[name], reports[name])
+            print(f"wrote {written_to[name]}", file=sys.stderr)
     if args.plots is not None:
         from mmdet_rank.visualization.lrp_plots import save_comparison, save_detectors
 

@@ -38,7 +38,8 @@ def find_pictures(name: str) -> list[Path]:
     """
     path = Path(name)
     if path.is_dir():
-        found = list_files(path)
+        # Drawn pictures too: who asks for them means them, and where results go is judged later.
+        found = list_files(path, drawn=True)
     elif path.is_file():
         found = [path]
     else:
@@ -112,13 +113,16 @@ def text_places(places: Sequence[Path]) -> list[Path]:
     ]
 
 
-def refuse_overwriting(pictures: Sequence[Path], folder: Path, places: Sequence[Path]) -> None:
+def refuse_overwriting(
+    pictures: Sequence[Path], folder: Path, places: Sequence[Path], mark: Path
+) -> None:
     """Refuse a folder in which what is drawn would take the place of a user's picture.
 
     Args:
         pictures: What is drawn on.
         folder: Where drawn pictures go.
         places: Their paths in it.
+        mark: What else every run writes. Without it, what lies in the folder is the user's own.
 
     Raises:
         UserError: It would.
@@ -129,6 +133,12 @@ def refuse_overwriting(pictures: Sequence[Path], folder: Path, places: Sequence[
             raise UserError(
                 f"Expected another folder for what is drawn than that of the pictures, but "
                 f"{folder / place} is one of them and would be overwritten; give another"
+            )
+        if (folder / place).exists() and not mark.exists():
+            raise UserError(
+                f"Expected a folder for what is drawn without pictures of the same names, but "
+                f"{folder / place} is there, which no earlier run drew, and would be overwritten; "
+                "give another"
             )
 
 

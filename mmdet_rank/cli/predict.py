@@ -21,6 +21,7 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
 from tqdm import tqdm
 
+from mmdet_rank.annotations.pictures import DETECTIONS
 from mmdet_rank.cli import checkpoints
 from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
 from mmdet_rank.cli.pictures import (
@@ -38,8 +39,6 @@ from mmdet_rank.files import load_json, write_json, written_whole
 
 #: Score from which a detection counts where no thresholds are known.
 DEFAULT_SCORE = 0.3
-#: The file of what was detected, in the folder of the results.
-LIST = "detections.json"
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -53,9 +52,9 @@ def predict(args: argparse.Namespace) -> None:
         UserError: The checkpoint, the pictures or the thresholds do not allow it.
     """
     out = Path(args.out)
-    pictures = without_results(find_pictures(args.pictures), [out], out / LIST)
+    pictures = without_results(find_pictures(args.pictures), [out], out / DETECTIONS)
     places = places_below(pictures)
-    refuse_overwriting(pictures, out, places)
+    refuse_overwriting(pictures, out, places, out / DETECTIONS)
     checkpoints.use_safe_loading(args.trust_checkpoint)
     path = find_checkpoint(Path(args.checkpoint))
     make_folder(out)
@@ -78,7 +77,7 @@ def predict(args: argparse.Namespace) -> None:
     # Of boxes at the edge, which are drawn as far as there is a picture.
     warnings.filterwarnings("ignore", message=".*out of bounds", module="mmengine.visualization")
     shown = tqdm(pictures, desc="detecting", unit="picture")
-    with _kept(detections, done, out / LIST):
+    with _kept(detections, done, out / DETECTIONS):
         for number, (picture, name) in enumerate(zip(shown, places, strict=True), start=1):
             pixels = read_picture(picture)
             if pixels is None:
@@ -97,7 +96,7 @@ def predict(args: argparse.Namespace) -> None:
     tell_unread(unread, pictures, args.pictures)
     print(
         f"Found {len(detections)} objects in {len(done)} pictures; they are drawn in {out}, and "
-        f"listed in {LIST} there"
+        f"listed in {DETECTIONS} there"
     )
 
 

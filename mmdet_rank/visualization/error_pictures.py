@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
+import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageOps
 
 from mmdet_rank.evaluation.image_errors import ImageErrors
 
@@ -18,6 +19,8 @@ __all__ = ["COLORS", "draw_errors"]
 #: Okabe and Ito's colours, which the colour-blind tell apart.
 COLORS = {"right": "#009E73", "false": "#D55E00", "missed": "#F0E442"}
 _WIDTH = 5.0
+#: Of the longer side as it is drawn, for pictures of hundreds of megapixels.
+_MOST_PIXELS = 2000
 
 
 def draw_errors(path: str | Path, errors: ImageErrors, names: Mapping[int, str]) -> Figure:
@@ -33,12 +36,19 @@ def draw_errors(path: str | Path, errors: ImageErrors, names: Mapping[int, str])
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: if it is no picture.
     """
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    figure = Figure(figsize=(_WIDTH, _WIDTH * image.height / image.width))
+    # As the detector reads it.
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"Expected a picture, but {path} cannot be read; write it again.")
+    height, width = image.shape[:2]
+    figure = Figure(figsize=(_WIDTH, _WIDTH * height / width))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(image)
+    if (shrink := max(height, width) / _MOST_PIXELS) > 1:
+        smaller = (max(round(width / shrink), 1), max(round(height / shrink), 1))
+        image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
+    axes.imshow(image[..., ::-1], extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     axes.axis("off")
     for detection, quality in errors.right:
         _draw(axes, detection, "right", f"{names[detection['category_id']]} IoU {quality:.2f}")

@@ -36,8 +36,10 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
     Returns:
         One dict per log entry: of training, with ``step`` counting iterations and the losses; and
         of validation, with ``step`` counting epochs (iterations in a training by iterations, whose
-        logger has ``log_metric_by_epoch=False``) and the metrics. What a resumed run did once
-        more is there only once, and the line that a killed run left unfinished not at all.
+        logger has ``log_metric_by_epoch=False``) and the metrics. Where a later run began again,
+        what the earlier ones did from there on is left out: a resumed run's steps are there once,
+        and nothing of a training that was begun anew. Nor is the line that a killed run left
+        unfinished.
 
     Raises:
         FileNotFoundError: If nothing was logged there.
@@ -49,11 +51,19 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
             f"Expected logged scalars in {work_dir}/*/vis_data/scalars.json, but got none; give "
             "the work folder of a training whose visualizer has a LocalVisBackend."
         )
-    entries: dict[tuple[bool, int], dict] = {}
+    entries: list[dict] = []
     for file in files:
-        for entry in _read_lines(file):
-            entries["loss" in entry, entry["step"]] = entry
-    return list(entries.values())
+        run = _read_lines(file)
+        for of_training in (True, False):
+            steps = [entry["step"] for entry in run if ("loss" in entry) is of_training]
+            if steps:
+                entries = [
+                    entry
+                    for entry in entries
+                    if ("loss" in entry) is not of_training or entry["step"] < steps[0]
+                ]
+        entries += run
+    return entries
 
 
 def still_learning(

@@ -6,12 +6,16 @@ import json
 import commands
 import cv2
 import labelled_data
+import numpy as np
 import pytest
 from PIL import Image
 
 from mmdet_rank.annotations import conversion
 from mmdet_rank.annotations.conversion import convert_data, read_data
 from mmdet_rank.annotations.pictures import list_files
+from mmdet_rank.annotations.records import Labelled, Picture
+from mmdet_rank.annotations.split import split_pictures
+from mmdet_rank.cli.main import main
 
 FORMS = {
     "Pascal VOC": labelled_data.write_voc,
@@ -389,3 +393,99 @@ def test_a_split_without_pictures_counts_as_missing(tmp_path):
         assert (
             f"{split} has no picture that can be used, and counts as missing." in found.data.notes
         )
+
+
+def test_what_a_prediction_has_drawn_is_not_data(tmp_path):
+    root = labelled_data.write_voc(tmp_path / "data")
+    before = read_data(root)
+    drawn = root / "A detections"
+    labelled_data.write_pictures(drawn)
+    (drawn / "detections.json").write_text('[{"image_id": 1, "file_name": "a.jpg"}]')
+    assert read_data(root) == before
+    assert len(list_files(root, drawn=True)) == 2 * len(list_files(root))
+    # Given by itself it is meant, and annotations of that name are those of a data set.
+    assert list_files(drawn)
+    (drawn / "detections.json").write_text(' {"images": []}')
+    assert len(list_files(root)) == 10
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_picture_whose_objects_are_all_left_out_is_left_out_too(tmp_path, form):
+    root = FORMS[form](tmp_path / "data")
+    before = read_data(root)
+    if form == "COCO":
+        file = root / "annotations/instances_train2017.json"
+        content = json.loads(file.read_text())
+        for entry in content["annotations"]:
+            if entry["image_id"] == 8:
+                entry["bbox"][2] = 0
+        file.write_text(json.dumps(content))
+    elif form == "YOLO":
+        (root / "labels/train/b.txt").write_text("0 100 120 300 380\n")
+    elif form == "Pascal VOC":
+        flat = [("ring", 10, 12, 10, 50)]
+        (root / "Annotations/b.xml").write_text(labelled_data.voc_xml("b", flat))
+    elif form == "LabelMe":
+        point = labelled_data.labelme_data("b", shape_type="point")
+        (root / "train/b.json").write_text(json.dumps(point))
+    else:
+        for file in root.rglob("b.png"):
+            cv2.imwrite(str(file), np.zeros((5, 5), np.uint8))
+    found = read_data(root)
+    assert found.left_out[conversion.UNUSABLE] == 1
+    left = [p.file.stem for p in found.splits["train"]]
+    assert left == [p.file.stem for p in before.splits["train"] if p.file.stem != "b"]
+
+
+def test_corners_in_a_folder_of_coco_are_told(tmp_path, capsys):
+    root = labelled_data.write_coco(tmp_path / "data")
+    for file in root.glob("annotations/*.json"):
+        content = json.loads(file.read_text())
+        for entry in content["annotations"]:
+            x, y, width, height = entry["bbox"]
+            entry["bbox"] = [x, y, x + width, y + height]
+        file.write_text(json.dumps(content))
+    assert main(["convert-data", str(root), "--out", str(tmp_path / "out")]) == 0
+    told = "instances_train2017.json: The 5 boxes look like corners [x1, y1, x2, y2]"
+    assert told in capsys.readouterr().out
+
+
+def test_dark_pictures_of_16_bits_are_told(tmp_path):
+    root = labelled_data.write_coco(tmp_path / "data")
+    content = json.loads((root / "annotations/instances_train2017.json").read_text())
+    for image, most in zip(content["images"], (4095, 65535, 900), strict=False):
+        image["file_name"] = image["file_name"].replace(".jpg", ".png")
+        pixels = np.full((image["height"], image["width"]), most, np.uint16)
+        cv2.imwrite(str(root / "train2017" / image["file_name"]), pixels)
+    (root / "annotations/instances_train2017.json").write_text(json.dumps(content))
+    found = read_data(root)
+    (told,) = [reason for reason in found.left_out if "16 bits" in reason]
+    assert "nearly black" in told
+    assert found.left_out[told] == 2
+    assert len(found.splits["train"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("number", "each", "share", "taken"),
+    # Of classes with few pictures, as many as the share has room for, but ten at any rate.
+    [(3, 2, 0.2, 3), (500, 2, 0.2, 200), (500, 3, 0.05, 75), (30, 2, 0.1, 10), (4, 10, 0.2, 8)],
+)
+def test_many_rare_classes_do_not_take_more_than_the_share(tmp_path, number, each, share, taken):
+    pictures = [
+        Picture(tmp_path / f"{name}_{i}.jpg", 9, 9, [Labelled(f"c{name}", (0, 0, 5, 5))])
+        for name in range(number)
+        for i in range(each)
+    ]
+    stay, away = split_pictures(pictures, share, 0)
+    assert (len(stay), len(away)) == (number * each - taken, taken)
+    assert {p.objects[0].category for p in away} <= {p.objects[0].category for p in stay}
+
+
+def test_what_is_taken_has_an_object(tmp_path):
+    labelled = [
+        Picture(tmp_path / f"{name}.jpg", 9, 9, [Labelled(name, (0, 0, 5, 5))]) for name in "abc"
+    ]
+    empty = [Picture(tmp_path / f"{number}.jpg", 9, 9) for number in range(5)]
+    for seed in range(3):
+        _, away = split_pictures([*labelled, *empty], 0.2, seed)
+        assert sorted(len(picture.objects) for picture in away) == [0, 1]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as mask_utils
 
-from mmdet_rank.annotations.conversion import read_data
+from mmdet_rank.annotations.conversion import UNUSABLE, read_data
 
 
 def test_masks_become_their_connected_parts(tmp_path):
@@ -128,7 +128,9 @@ def test_masks_that_cannot_be_used_are_told(tmp_path, number):
         "specks of under 10 pixels": 1,
         "masks of numbers or colours of classes, which are not taken": 1,
         "masks without a picture": 1,
+        UNUSABLE: 1,
     }
+    assert [p.file.name for p in data.splits["train"]] == ["b.jpg"]
     # Broken masks, and those of another size, are told apart.
     labelled_data.write_pictures(root, ["c", "d", "e"])
     labelled_data.write_mask(root / "c_mask.png", "d", [(10, 12, 40, 30)])

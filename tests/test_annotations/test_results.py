@@ -112,3 +112,17 @@ def test_panoptic_entries_that_are_refused(changes, words):
         check_panoptic(panoptic(**changes), "p.json")
     assert words in str(error.value)
     assert "p.json" in str(error.value)
+
+
+def test_predictions_of_two_runs_in_one_list_are_refused():
+    truth = sound_file()
+    truth["images"][0]["file_name"], truth["images"][1]["file_name"] = "a.jpg", "b.jpg"
+    one, other = detections()[0], detections()[-1]
+    both = [
+        one | {"image_id": 1, "file_name": "a.jpg"},
+        other | {"image_id": 1, "file_name": "b.jpg"},
+    ]
+    with pytest.raises(
+        ValueError, match=r"got 1 for 'a.jpg' and for 'b.jpg'; evaluate predictions"
+    ):
+        check_results(both, truth)

@@ -240,3 +240,18 @@ def test_pictures_of_validation_are_not_trained_on(tmp_path):
     (root / "data.yaml").write_text(text)
     note = "1 pictures of test are in val too, by which checkpoints are chosen."
     assert read_data(root).notes == [note]
+
+
+def test_a_place_of_data_yaml_without_pictures_is_refused(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    head = root / "data.yaml"
+    text = head.read_text()
+    head.write_text(f"{text}test: images/test\n")
+    (note,) = read_data(root).notes
+    assert note == "There are no pictures in images/test, which data.yaml gives for test."
+    for wrong in (text.replace("images/val", "images/vall"), text.replace(
+        "images/train", "[images/train, images/more]"
+    )):  # fmt: skip
+        head.write_text(wrong)
+        with pytest.raises(ValueError, match=r"images/(vall|more), which .* gives for (val|train)"):
+            read_data(root)

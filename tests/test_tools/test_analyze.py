@@ -12,7 +12,9 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
 
 from configs import CONFIGS, build_model, load_config
+from mmdet_rank.cli.analyze import find_picture
 from mmdet_rank.cli.analyze_detector import training_samples
+from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.main import main
 from mmdet_rank.datasets.digits.metainfo import CLASSES
 from mmdet_rank.imbalance import Objects
@@ -261,3 +263,19 @@ def test_missing_data_and_pictures(data, tmp_path, capsys):
     options = ["--config", str(CONFIG), "--checkpoint", str(checkpoint)]
     assert main(["analyze", str(data), "--out", str(tmp_path), *options]) == 1
     assert "Expected the picture 0.png" in capsys.readouterr().err
+
+
+def test_of_several_pictures_of_one_name_the_right_one_is_found_or_none(tmp_path):
+    for split in ("test", "train", "val"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "1.jpg").touch()
+    (tmp_path / "annotations").mkdir()
+    data = tmp_path / "annotations" / "instances_train.json"
+    assert find_picture(data, "1.jpg") == tmp_path / "train" / "1.jpg"
+    with pytest.raises(UserError, match=r"Expected one picture 1.jpg beside"):
+        find_picture(tmp_path / "annotations" / "all.json", "1.jpg")
+    assert find_picture(data, "1.jpg", tmp_path / "val") == tmp_path / "val" / "1.jpg"
+    # A folder that is named is meant.
+    (tmp_path / "val" / "1.jpg").unlink()
+    with pytest.raises(UserError, match=r"picture 1.jpg in .*val, but there is none"):
+        find_picture(data, "1.jpg", tmp_path / "val")

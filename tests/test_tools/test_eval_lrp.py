@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -359,3 +360,22 @@ def test_compare(main, tmp_path, capsys):
     assert call(main, "--compare", panoptic, reports[0]) == 1
     assert call(main, "--compare", DATA / "synthetic" / "gt.json") == 1
     assert "Expected an LRP report" in capsys.readouterr().err
+
+
+def test_what_is_read_is_not_written_over(main, tmp_path, capsys):
+    for name in ("gt", "dt"):
+        shutil.copy(DATA / "synthetic" / f"{name}.json", tmp_path / f"{name}.json")
+    shutil.copy(tmp_path / "dt.json", tmp_path / "other.json")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    truth, results = ["--annotations", tmp_path / "gt.json"], tmp_path / "dt.json"
+    for options in (
+        ["--results", results, "--out", results],
+        ["--results", results, "--thresholds", tmp_path / "x" / ".." / "gt.json"],
+        ["--results", results, tmp_path / "other.json", "--out", tmp_path],
+    ):
+        assert call(main, *truth, *options) == 1
+        assert "which is read; give a new one" in capsys.readouterr().err
+    same = ["--out", tmp_path / "new.json", "--thresholds", tmp_path / "new.json"]
+    assert call(main, *truth, "--results", results, *same) == 1
+    assert "which is written too" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -59,7 +59,7 @@ def test_figures_count_as_many_detections_as_are_kept(tmp_path):
     assert (
         "detections kept",
         "225",
-        "a picture has 150 objects; AP and LRP Error count as many",
+        "a picture has 150 objects; AP and LRP Error count as many, and more go into NMS",
     ) in (plan.reasons)
     cfg = written_config(tmp_path, plan=plan)
     assert cfg.model.test_cfg.max_per_img == 225
@@ -252,3 +252,102 @@ def test_settings_of_the_user_are_among_those_that_are_told(tmp_path, monkeypatc
         assert re.search(rf"^{re.escape(name)} +{re.escape(value)} +{why}$", said, re.MULTILINE)
         assert re.search(rf"^# {re.escape(name)} +{re.escape(value)}: {why}$", header, re.MULTILINE)
     assert Config.fromfile(work / "config.py").train_dataloader.batch_size == 4
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """A function that prepares a training without running it, and the folder of it."""
+    data = labelled_data.write_voc(tmp_path / "data")
+    for name, value in (("run", {}), ("write_report", None), ("training_advice", None)):
+        monkeypatch.setattr(command, name, lambda *args, value=value, **kwargs: value)
+    monkeypatch.setattr(command, "_conclude", lambda *args: None)
+    work = tmp_path / "work"
+
+    def prepare(*options):
+        return main(["train", str(data), "--work-dir", str(work), "--base", "none", *options])
+
+    return prepare, work
+
+
+def test_a_setting_is_in_effect_wherever_it_is_used(prepared):
+    prepare, work = prepared
+    options = [
+        "train_pipeline.2.scale=(96,96)",
+        "test_pipeline.1.scale=(128,128)",
+        "train_dataloader.batch_size=1",
+        "val_evaluator.tau=0.7",
+    ]
+    assert prepare("--cfg-options", *options) == 0
+    cfg = Config.fromfile(work / "config.py")
+    train, *measured = (
+        cfg[f"{split}_dataloader"].dataset.pipeline for split in ("train", "val", "test")
+    )
+    assert train[2].scale == (96, 96)
+    assert [pipeline[1].scale for pipeline in measured] == [(128, 128), (128, 128)]
+    # The learning rate belongs to the batch.
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.001 / 8)
+    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size == 1
+    # There is no test set: validation stands in.
+    assert (cfg.val_evaluator.tau, cfg.test_evaluator.tau) == (0.7, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("train_cfg.max_iters=9", "which the learning rate would not follow; give --max-iters"),
+        ("train_dataloader.batch_size=0", "whole number from 1 on as train_dataloader.batch_size"),
+    ],
+)
+def test_settings_that_others_depend_on_are_refused(prepared, capsys, option, message):
+    prepare, work = prepared
+    assert prepare("--cfg-options", option) == 1
+    assert message in capsys.readouterr().err
+    assert not (work / "config.py").exists()
+
+
+def test_files_of_others_and_edited_configs_are_not_written_over(prepared, capsys):
+    prepare, work = prepared
+    work.mkdir()
+    (work / "config.py").write_text("mine = 1")
+    assert prepare() == 1
+    assert "has config.py of something else" in capsys.readouterr().err
+    assert (work / "config.py").read_text() == "mine = 1"
+    (work / "config.py").unlink()
+    # A training that stopped before its first checkpoint is begun anew.
+    assert [prepare(), prepare("--seed", "1")] == [0, 0]
+    edited = (work / "config.py").read_text() + "log_level = 'ERROR'\n"
+    (work / "config.py").write_text(edited)
+    assert prepare() == 1
+    assert "config.py was edited and would be overwritten" in capsys.readouterr().err
+    assert (work / "config.py").read_text() == edited
+
+
+def test_sizes_are_those_at_the_size_of_the_images(tmp_path):
+    def picture(number, side):
+        objects = [Labelled("cell", (0, 0, side / 10, side / 10))] * 5
+        return Picture(tmp_path / f"{number}.png", side, side // 2, objects)
+
+    for sides in ([500] * 8, [8000] * 8, [8000] * 5 + [500] * 4, [8000] * 4 + [500] * 5):
+        splits = {"train": [picture(*each) for each in enumerate(sides)], "val": [picture(9, 500)]}
+        found = data_facts(DataSet("COCO", tmp_path, {"cell": 1}, splits))
+        assert found.small_object == pytest.approx(found.long_side / 10)
+        assert found.large_object == pytest.approx(found.long_side / 10)
+
+
+@pytest.mark.parametrize("name", ["rs-atss", "rs-faster-rcnn", "rs-yolov8n"])
+def test_crowded_pictures_reach_no_limit_before_nms(tmp_path, name):
+    source = read_config(find_detector(name).small).model
+    for number in (60, 1000):
+        plan = make_plan(DataFacts(**CELLS | dict(most_objects=number)), CPU, smallest_stride=8)
+        model = written_config(tmp_path, name, plan).model
+        if number == 60:
+            assert model.test_cfg == source.test_cfg
+    last = model.test_cfg.get("rcnn", model.test_cfg)
+    assert last.max_per_img >= 1500
+    if "rpn" in model.test_cfg:
+        stages = [model.test_cfg.rpn, model.train_cfg.rpn_proposal]
+    else:
+        stages = [model.test_cfg]
+    for stage in stages:
+        assert stage.nms_pre >= 6000
+        assert stage.max_per_img >= 1500

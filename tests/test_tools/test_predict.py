@@ -49,7 +49,7 @@ def predict(work, *options, folder="pictures", out="out"):
 
 
 def listed(work, out="out"):
-    return [entry["file_name"] for entry in json.loads((work / out / tool.LIST).read_text())]
+    return [entry["file_name"] for entry in json.loads((work / out / tool.DETECTIONS).read_text())]
 
 
 def test_an_empty_file_is_left_out_and_said(work, capsys):
@@ -164,8 +164,34 @@ def test_pictures_drawn_before_are_left_out(work, capsys):
     assert listed(work, inside) == ["a.png", "b.png", "c.png"]
     assert sorted(path.name for path in (work / inside).iterdir()) == before
     # Without the list of an earlier run they are pictures of the user.
-    (work / inside / tool.LIST).unlink()
+    (work / inside / tool.DETECTIONS).unlink()
     assert predict(work, out=inside) == 1
     assert f"3 of 6 are in {work}/{inside}; give another" in capsys.readouterr().err
     assert predict(work, folder=inside, out=inside) == 1
     assert "would be overwritten" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict", "demo-image"])
+def test_other_pictures_of_the_same_names_are_not_drawn_over(work, monkeypatch, capsys, command):
+    def detect(picture, **options):
+        return {"visualization": [np.zeros((20, 20, 3), np.uint8)], "predictions": [{}]}
+
+    detect.model = Detector()
+    monkeypatch.setattr(demo_image, "DetInferencer", lambda **kwargs: detect)
+    (work / "config.py").write_text("model = dict()")
+    mine = work / "mine" / ("vis" if command == "demo-image" else "") / "b.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+
+    def run():
+        if command == "predict":
+            return predict(work, out="mine")
+        arguments = [work / "pictures", work / "config.py", work / "best.pth"]
+        return main([command, *map(str, arguments), "--out-dir", str(work / "mine")])
+
+    assert run() == 1
+    assert f"{mine} is there, which no earlier run drew" in capsys.readouterr().err
+    assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    # What an earlier run drew is drawn anew.
+    assert [run(), run()] == [0, 0]

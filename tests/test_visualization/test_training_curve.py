@@ -109,3 +109,22 @@ def test_a_curve_that_still_falls_is_told_by_its_last_two_evaluations():
     assert still_learning(points(float("nan"), 0.9)) is None
     masks = points(0.9, 0.7, 0.665, key="coco/segm_oLRP")
     assert (still_learning(masks), still_learning(masks, "segm")) == (None, said)
+
+
+def test_a_training_that_was_begun_anew_leaves_nothing_of_the_first(tmp_path):
+    runs = {
+        "20260101_000000": [(20, 9.0), (40, 8.0), (60, 7.0)],
+        "20260101_010000": [(5, 3.0), (10, 2.0), (45, 1.0)],
+        # It goes on from iteration 30.
+        "20260101_020000": [(35, 0.9), (40, 0.8)],
+    }
+    for name, entries in runs.items():
+        folder = tmp_path / name / "vis_data"
+        folder.mkdir(parents=True)
+        lines = [json.dumps({"loss": loss, "step": step}) for step, loss in entries]
+        lines.insert(1, json.dumps({"coco/bbox_oLRP": 0.5, "step": entries[0][0]}))
+        (folder / "scalars.json").write_text("\n".join(lines))
+    found = read_scalars(tmp_path)
+    training = [(entry["step"], entry["loss"]) for entry in found if "loss" in entry]
+    assert training == [(5, 3.0), (10, 2.0), (35, 0.9), (40, 0.8)]
+    assert [entry["step"] for entry in found if "loss" not in entry] == [5, 35]

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--score-thr",
         type=float,
         metavar="SCORE",
-        help="one score for all classes, in the place of their thresholds; beside --thresholds, for "
+        help="one score for all classes, in place of their thresholds; beside --thresholds, for "
         "classes that have none there",
     )
     parser.add_argument("--device", help="such as cpu or cuda:0; the best there is by default")

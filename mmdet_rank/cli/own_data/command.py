@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shlex
 import sys
@@ -21,6 +22,7 @@ from mmdet_rank.cli.own_data.config import (
     TRAINING,
     make_config,
     make_model,
+    merge_options,
     read_config,
     rpn_stride,
     smallest_stride,
@@ -37,6 +39,8 @@ from mmdet_rank.files import load_json, write_json
 from mmdet_rank.models.backbones.efficientnet_lite0 import WEIGHTS, load_package_weights
 
 STATE = "annotations/training.json"
+#: Files of a training in its folder, of names that others have too.
+_WRITTEN = ("config.py", "report.html", "lrp.json", "thresholds.json")
 #: Arguments that decide what is prepared, with their defaults.
 _DECISIVE = {**OF_DATA, "amp": False, "cfg_options": None}
 
@@ -98,11 +102,17 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
             "Expected the folder of the training by --work-dir, but got work_dir by --cfg-options; "
             "give it by --work-dir"
         )
+    if "train_cfg.max_iters" in (args.cfg_options or {}):
+        raise UserError(
+            "Expected the iterations by --max-iters, but got train_cfg.max_iters by --cfg-options, "
+            "which the learning rate would not follow; give --max-iters"
+        )
     if any((folder / TRAINING).glob("*.pth")) or (folder / BEST).is_file():
         raise UserError(
             f"Expected a new folder for the training, but {folder} has checkpoints; add --resume "
             "to go on with that training, or give another --work-dir"
         )
+    _check_overwritten(folder)
     with refused_input():
         conversion = convert_data(
             args.config,
@@ -127,6 +137,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         lr=lr,
         lr_batch=lr_batch,
         max_iters=args.max_iters,
+        batch_size=_batch_size(args),
         amp=args.amp,
     )
     plan.reasons.insert(0, ("detector", detector.name, _start_reason(base)))
@@ -145,7 +156,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
     )
     if args.cfg_options:
         with explained("--cfg-options do not fit the config"):
-            cfg.merge_from_dict(args.cfg_options)
+            merge_options(cfg, args.cfg_options)
         plan.reasons += [
             (key, str(value), "as asked for by --cfg-options, over what stands above")
             for key, value in args.cfg_options.items()
@@ -153,8 +164,43 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
     print(_table(plan.reasons), flush=True)
     write_config(folder / "config.py", cfg, plan, shlex.join(["mmdet-rank", *sys.argv[1:]]))
     state = _state(args, detector, folder, conversion, plan.reasons)
+    state["config"] = _digest(folder / "config.py")
     write_json(folder / STATE, state)
     return state
+
+
+def _check_overwritten(folder: Path) -> None:
+    """Refuse a folder with files that a training writes and that are not one's own, or edited."""
+    state = load_json(folder / STATE) if (folder / STATE).is_file() else None
+    config = folder / "config.py"
+    if state is None:
+        others = [name for name in _WRITTEN if (folder / name).is_file()]
+        if others:
+            raise UserError(
+                f"Expected a new folder for the training, but {folder} has {', '.join(others)} of "
+                "something else, which would be overwritten; give another --work-dir"
+            )
+    elif config.is_file() and state.get("config", _digest(config)) != _digest(config):
+        raise UserError(
+            f"Expected a new folder for the training, but {config} was edited and would be "
+            f"overwritten; train it by: mmdet-rank train {shlex.quote(str(config))} --work-dir "
+            "DIR, or give another --work-dir"
+        )
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _batch_size(args: argparse.Namespace) -> int | None:
+    """The batch that the user asks for, by which the learning rate goes."""
+    batch = (args.cfg_options or {}).get("train_dataloader.batch_size")
+    if batch is not None and (type(batch) is not int or batch < 1):
+        raise UserError(
+            f"Expected a whole number from 1 on as train_dataloader.batch_size, but got {batch!r}; "
+            "correct it, or leave it out"
+        )
+    return batch
 
 
 def _choose_start(

@@ -22,6 +22,8 @@ _META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
 #: Folder, in that of `mmdet-rank train`, of checkpoints and MMEngine's logs.
 TRAINING = "training"
 _WIDTH = 100
+#: Boxes that go into NMS, of each level, for one that is kept.
+_BEFORE_NMS = 4
 #: Parts that others refer to.
 _NAMED = (
     "vis_backends",
@@ -213,6 +215,29 @@ def make_config(
     return cfg
 
 
+def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Change settings as the user asks, also where a part is used under another name.
+
+    Args:
+        cfg: What `make_config` returned.
+        options: Values by the path of their key.
+    """
+    before = cfg.to_dict()
+    cfg.merge_from_dict(options)
+    content = cfg.to_dict()
+    for name in _NAMED:
+        if content[name] != before[name]:
+            others = {key: value for key, value in content.items() if key != name}
+            for part in _dicts(others):
+                for key, value in part.items():
+                    if value == before[name]:
+                        part[key] = deepcopy(content[name])
+            content |= others
+    cfg.merge_from_dict(
+        {key: content[key] for key in content if content[key] != cfg.to_dict()[key]}
+    )
+
+
 def write_config(path: Path, cfg: Config, plan: Plan, command: str) -> None:
     """Write a config with its reasons, parts in an order that reads well.
 
@@ -338,9 +363,18 @@ def _set_anchors(model: dict, plan: Plan) -> None:
 
 
 def _set_limit(model: dict, plan: Plan) -> None:
-    """Keep as many detections as the fullest picture needs, in the stage that gives them."""
+    """Keep as many detections as the fullest picture needs, in all stages that leave some out."""
     test = model["test_cfg"].get("rcnn", model["test_cfg"])
     test["max_per_img"] = max(test["max_per_img"], plan.max_per_image)
+    if plan.max_per_image <= MAX_DETS:
+        return
+    stages = [model["test_cfg"], model["test_cfg"].get("rpn")]
+    stages.append((model.get("train_cfg") or {}).get("rpn_proposal"))
+    for stage in filter(None, stages):
+        if "nms_pre" in stage:
+            # Several boxes of each object, which NMS makes one of.
+            stage["nms_pre"] = max(stage["nms_pre"], _BEFORE_NMS * plan.max_per_image)
+            stage["max_per_img"] = max(stage["max_per_img"], plan.max_per_image)
 
 
 def _dicts(value: Any) -> Iterator[dict]:

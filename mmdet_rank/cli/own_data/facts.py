@@ -28,8 +28,9 @@ class DataFacts:
         num_val: Validation pictures.
         num_objects: Training objects.
         long_side: Median of the pictures' longer sides, in pixels.
-        small_object: Side, the root of the area, that nine of ten objects exceed, in pixels; of
-            the class whose objects are smallest.
+        small_object: Side, the root of the area, that nine of ten objects exceed, in pixels of a
+            picture with that side, for all are brought to one size; of the class whose objects are
+            smallest.
         large_object: Side that one of twenty objects exceeds; of the class whose objects are
             largest.
         most_objects: The most objects of a picture.
@@ -90,7 +91,11 @@ def data_facts(data: DataSet) -> DataFacts:
     train = data.splits["train"]
     counted = [[o for o in picture.objects if not o.ignored] for picture in train]
     objects = [labelled for labels in counted for labelled in labels]
-    sides = np.sqrt([labelled.box[2] * labelled.box[3] for labelled in objects])
+    longest = [max(picture.width, picture.height) for picture in train]
+    long_side = round(statistics.median(longest))
+    areas = [labelled.box[2] * labelled.box[3] for labelled in objects]
+    scales = long_side / np.repeat(longest, [len(labels) for labels in counted])
+    sides = np.sqrt(areas) * scales
     names = np.array([labelled.category for labelled in objects])
     by_class = {str(name): sides[names == name] for name in np.unique(names)}
     # One box that is mislabelled would decide for all others.
@@ -105,7 +110,7 @@ def data_facts(data: DataSet) -> DataFacts:
         num_empty=len(train) - with_objects,
         num_val=len(data.splits["val"]),
         num_objects=len(objects),
-        long_side=round(statistics.median(max(p.width, p.height) for p in train)),
+        long_side=long_side,
         small_object=min(float(np.quantile(found, 0.1)) for found in judged),
         large_object=max(float(np.quantile(found, 0.95)) for found in judged),
         most_objects=max(len(picture.objects) for picture in everywhere),

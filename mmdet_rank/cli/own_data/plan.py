@@ -63,6 +63,7 @@ def make_plan(
     lr: float = BASE_LR,
     lr_batch: int = BASE_BATCH,
     max_iters: int | None = None,
+    batch_size: int | None = None,
     amp: bool = False,
 ) -> Plan:
     """Choose the settings.
@@ -75,6 +76,7 @@ def make_plan(
         lr: The detector's learning rate.
         lr_batch: The batch that it belongs to.
         max_iters: Steps that the user asks for.
+        batch_size: Images per step that the user asks for.
         amp: Whether the user asks for mixed precision.
     """
     reasons: list[tuple[str, str, str]] = []
@@ -105,8 +107,9 @@ def make_plan(
                 f"of a class, one of twenty objects is larger than {large:.0f} px at that size; "
                 f"the RPN's own end at {scale * rpn_stride:g} px",
             )
-    batch = _batch_size(data, machine, size)
-    choose("batch", batch, f"{data.num_train} training pictures with objects; {machine}")
+    batch = batch_size or _batch_size(data, machine, size)
+    why = f"{data.num_train} training pictures with objects; {machine}"
+    choose("batch", batch, "as asked for by --cfg-options" if batch_size else why)
     rate = lr * batch / lr_batch
     choose("learning rate", f"{rate:g}", f"linear rule: {lr:g} belongs to {lr_batch} images")
     iterations, why = _iterations(data, machine, batch, max_iters)
@@ -122,7 +125,7 @@ def make_plan(
     most = max(MAX_DETS, math.ceil(1.5 * data.most_objects))
     if most > MAX_DETS:
         why = f"a picture has {data.most_objects} objects; AP and LRP Error count as many"
-        choose("detections kept", most, why)
+        choose("detections kept", most, f"{why}, and more go into NMS")
     return Plan(
         image_size=size,
         anchor_scale=scale,
