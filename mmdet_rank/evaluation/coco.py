@@ -106,13 +106,19 @@ def evaluate_coco(
         _check_keypoint_numbers(ground_truth, results)
     notes = [f"{names[0]}: {problem}" for problem in found.problems]
     notes += [f"{names[1]}: {hint}" for hint in checked.hints]
+    ignored = sum(bool(a.get("ignore")) and not a["iscrowd"] for a in ground_truth["annotations"])
+    if ignored:
+        notes.append(
+            f"{names[0]}: {ignored} objects are marked 'ignore', which training leaves out, and "
+            "count all the same, as in pycocotools; mark them iscrowd to leave them out here too."
+        )
     notes += limit_notes(ground_truth["annotations"], results, max_dets)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its timings
         coco_gt = COCO()
         coco_gt.dataset = ground_truth
         coco_gt.createIndex()
         coco_dt = coco_gt.loadRes(results)
-        if choose_backend(backend, coco_gt.anns) == "faster":
+        if choose_backend(backend, coco_gt) == "faster":
             collect = collect_faster_matches
             coco_eval = make_faster_eval(coco_gt, coco_dt, iou_type)
         else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,16 @@ __all__ = ["BACKENDS", "choose_backend", "collect_faster_matches", "make_faster_
 BACKENDS = ("auto", "faster", "pycocotools")
 
 
-def choose_backend(backend: str, ground_truth_ids: Container[int] = ()) -> str:
+def choose_backend(backend: str, ground_truth: COCO | None = None) -> str:
     """Which backend evaluates.
 
     Args:
         backend: one of ``BACKENDS``; ``auto`` takes faster-coco-eval where it is installed.
-        ground_truth_ids: ids of the objects. With an object of id 0, whose matches pycocotools
-            takes for none, ``auto`` leaves the work to pycocotools.
+        ground_truth: what is evaluated against. With an object of id 0, or ids of images or
+            categories that are texts, ``auto`` leaves the work to pycocotools.
 
     Raises:
-        ValueError: for another backend.
+        ValueError: for another backend, or for ``faster`` with ids that are texts.
         ImportError: when ``faster`` is wanted and not installed.
 
     >>> choose_backend("pycocotools")
@@ -44,9 +44,17 @@ def choose_backend(backend: str, ground_truth_ids: Container[int] = ()) -> str:
     """
     if backend not in BACKENDS:
         raise ValueError(f"Expected the backend to be one of {BACKENDS}, but got {backend!r}.")
+    texts = ground_truth is not None and any(
+        isinstance(number, str) for ids in (ground_truth.imgs, ground_truth.cats) for number in ids
+    )
     if backend == "auto":
-        wanted = _is_installed() and 0 not in ground_truth_ids
-        return "faster" if wanted else "pycocotools"
+        without_0 = ground_truth is None or 0 not in ground_truth.anns
+        return "faster" if _is_installed() and without_0 and not texts else "pycocotools"
+    if backend == "faster" and texts:
+        raise ValueError(
+            "Expected numbers as ids of images and categories for backend='faster', but got texts; "
+            "choose backend='pycocotools'."
+        )
     if backend == "faster" and not _is_installed():
         raise ImportError(
             "Expected the faster-coco-eval package for backend='faster', but it is not installed; "

@@ -34,6 +34,14 @@ class RankingHead:
         super().__init__(*args, loss_cls=own, **kwargs)  # type: ignore[call-arg]  # a mix-in
         self._build_criteria(criterion)
 
+    def loss(self, *args: Any, **kwargs: Any) -> dict:
+        """Losses and figures by name, as MMDetection's head returns them, in a plain dict.
+
+        Data-parallel training looks for tensors in what a detector returns, and into no dict of
+        another class: with ``static_graph=True`` the gradients of each process would stay its own.
+        """
+        return dict(super().loss(*args, **kwargs))  # type: ignore[misc]  # a mix-in
+
     def _build_criteria(self, options: dict | None) -> None:
         loss_cls = self.loss_cls  # type: ignore[attr-defined]  # the head's own
         self.criterion = build_criterion(options, loss_cls, getattr(self, "loss_bbox", None))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from drawn_coco_files import SIZE, draw_files
 from mmdet.evaluation.metrics import CocoMetric
+from pycocotools.coco import COCO
 
 from mmdet_rank.evaluation import faster
 from mmdet_rank.evaluation.coco import evaluate_coco
@@ -47,8 +48,10 @@ def test_equal_to_pycocotools(iou_type):
 
 
 def test_an_object_of_id_0_is_left_to_pycocotools(monkeypatch):
-    assert faster.choose_backend("auto", {1: None}) == "faster"
-    assert faster.choose_backend("auto", {0: None}) == "pycocotools"
+    truth = COCO()
+    for number, backend in ((1, "faster"), (0, "pycocotools")):
+        truth.anns = {number: None}
+        assert faster.choose_backend("auto", truth) == backend
     monkeypatch.setattr(faster, "_is_installed", lambda: False)
     assert faster.choose_backend("auto") == "pycocotools"
     with pytest.raises(ImportError, match="pip install faster-coco-eval"):
@@ -105,3 +108,19 @@ def test_metric_has_the_figures_of_cocometric(metric, tmp_path):
     assert {key: fast[key] for key in stock} == pytest.approx(stock, nan_ok=True)
     assert fast == pytest.approx(slow, nan_ok=True, abs=1e-12)
     assert "faster_coco_eval" in sys.modules
+
+
+@pytest.mark.parametrize("texts", [("images",), ("categories",), ("images", "categories")])
+def test_ids_that_are_texts_are_left_to_pycocotools(texts):
+    truth, results = draw_files(3, "bbox")
+    expected = evaluate_coco(truth, results, backend="pycocotools")
+    for kind in texts:
+        key = {"images": "image_id", "categories": "category_id"}[kind]
+        truth[kind] = [entry | {"id": f"n{entry['id']:05}"} for entry in truth[kind]]
+        truth["annotations"], results = (
+            [entry | {key: f"n{entry[key]:05}"} for entry in entries]
+            for entries in (truth["annotations"], results)
+        )
+    assert_equal(evaluate_coco(truth, results), expected)
+    with pytest.raises(ValueError, match="but got texts; choose backend='pycocotools'"):
+        evaluate_coco(truth, results, backend="faster")

@@ -149,3 +149,26 @@ def test_annotation_ids_of_any_kind_give_the_same_figures(kind, tmp_path):
     figures = metric_of(truth, results, tmp_path)
     assert figures["coco/bbox_oLRP"] == pytest.approx(expected["oLRP"], abs=1e-6)
     assert figures["coco/bbox_mAP"] == pytest.approx(expected["AP"], abs=1e-3)
+
+
+def test_objects_marked_ignore_count_and_are_told():
+    truth = sound_file()
+    found = truth["annotations"][0]
+    results = [
+        {
+            "image_id": a["image_id"],
+            "category_id": a["category_id"],
+            "bbox": a["bbox"],
+            "score": 0.5,
+        }
+        for a in truth["annotations"]
+        if a is not found
+    ]
+    plain = evaluate_coco(truth, results)
+    found["ignore"] = 1
+    told = evaluate_coco(truth, results)
+    assert told.report()["oLRP"] == plain.report()["oLRP"] > 0
+    assert [note for note in told.notes if note not in plain.notes] == [
+        "ground truth: 1 objects are marked 'ignore', which training leaves out, and count all the "
+        "same, as in pycocotools; mark them iscrowd to leave them out here too."
+    ]

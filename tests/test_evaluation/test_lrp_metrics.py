@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 from leaving import leave_processes
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
@@ -391,3 +392,27 @@ def test_lvis_metric(first_id, tmp_path):
         assert found[f"lvis/bbox_{key}"] == pytest.approx(expected[key], abs=1e-9)
     for key in ("AP", "AP50", "APr", "APf"):
         assert found[f"lvis/bbox_{key}"] == pytest.approx(expected[key], abs=5e-4)
+
+
+@pytest.mark.parametrize("backend", ["auto", "pycocotools"])
+def test_scores_that_are_no_numbers_are_left_out_and_told(
+    ground_truth, samples, backend, monkeypatch
+):
+    told = []
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, "warning", told.append)
+    names = classes(ground_truth)
+    full, places = copy.deepcopy(samples), ((0, 0), (2, 1))
+    without = copy.deepcopy(samples)
+    for (image, place), wrong in zip(places, (math.nan, math.inf), strict=True):
+        full[image]["pred_instances"]["scores"][place] = wrong
+        kept = torch.arange(len(without[image]["pred_instances"]["scores"])) != place
+        found = without[image]["pred_instances"]
+        without[image]["pred_instances"] = {key: value[kept] for key, value in found.items()}
+    figures = run(build("CocoLRPMetric", backend=backend), full, names)
+    assert figures == pytest.approx(
+        run(build("CocoLRPMetric", backend=backend), without, names), nan_ok=True
+    )
+    (text,) = told
+    assert f"2 of {sum(len(s['pred_instances']['scores']) for s in samples)} detections" in text
+    assert f"the first in image {samples[0]['img_id']}" in text

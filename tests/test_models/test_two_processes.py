@@ -27,6 +27,13 @@ class HeadLoss(nn.Module):
         return losses, BaseModel.parse_losses(self, losses)[0]
 
 
+class HeadAlone(HeadLoss):
+    """A head whose forward returns the losses alone, as that of a detector."""
+
+    def forward(self, features, samples):
+        return self.head.loss(features, samples)
+
+
 def free_port():
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -96,6 +103,8 @@ def run(rank, port, failures):
             return build(loss_options=sync, criterion=dict(balance=balance))
 
         check(failures, f"{name}, process {rank}", check_same_gradients, synced, rank, sync=True)
+        if loss == "RankSortLoss":
+            check(failures, f"{name}, process {rank}", check_static_graph, build, rank)
     for name, build in reg_heads():
         where = f"REG in {name}, process {rank}"
         # MMDetection's own leaves the boxes' branch out where there is no object.
@@ -137,6 +146,23 @@ def check_keys_and_graph(build, rank, **options):
         other = parameter.grad.clone()
         dist.broadcast(other, 0)
         assert torch.equal(other, parameter.grad)
+
+
+def check_static_graph(build, rank):
+    """Gradients are the same on both processes, also where DDP looks for its outputs itself.
+
+    Args:
+        build: Of a head.
+        rank: Of the process.
+    """
+    torch.manual_seed(0)
+    model = DistributedDataParallel(HeadAlone(build()), static_graph=True)
+    for _ in range(2):
+        BaseModel.parse_losses(model.module, model(*batch_of(rank)))[0].backward()
+        for parameter in model.parameters():
+            other = parameter.grad.clone()
+            dist.broadcast(other, 0)
+            assert torch.equal(other, parameter.grad)
 
 
 def check_same_gradients(build, rank, times=1, **options):

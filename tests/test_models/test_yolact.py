@@ -212,8 +212,28 @@ class TestLabelsOfYOLACT:
             assert set(losses) == KEYS["yolact"] | {"ranking", "sorting"}
             assert [key for key, p in model.named_parameters() if p.grad is None] == []
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_masks_are_probabilities_of_full_precision(self, dtype):
+        head = build_segmentor("yolact").mask_head
+        # A map of ones by a coefficient is a mask with this logit in each pixel.
+        head.protonet = torch.nn.Identity()
+        prototypes = torch.zeros(1, 6, 4, 5)
+        prototypes[:, 0] = 1
+        coeffs = torch.zeros(2, 6, requires_grad=True)
+        with torch.no_grad():
+            coeffs[:, 0] = torch.tensor([9.0, -3.0])
+        with torch.autocast("cpu", dtype):
+            (masks,), _ = head((prototypes.to(dtype),), [InstanceData(coeffs=coeffs)])
+        assert masks.dtype == torch.float32
+        torch.testing.assert_close(masks[0, 0], torch.tensor([9.0, -3.0]).sigmoid())
+        (gradient,) = torch.autograd.grad(masks.sum(), coeffs)
+        p = torch.tensor([9.0, -3.0]).sigmoid()
+        torch.testing.assert_close(gradient[:, 0], 20 * p * (1 - p), rtol=1e-3, atol=0)
+
     def test_mistakes(self):
         head = SEGMENTORS["yolact"]["bbox_head"] | dict(num_classes=3)
+        with pytest.raises(ValueError, match="with instance_weight='iou' in RankYOLACTHead"):
+            MODELS.build(head | dict(label="binary", criterion=dict(instance_weight="iou")))
         with pytest.raises(ValueError, match="but got 'giou'"):
             MODELS.build(head | dict(label="giou"))
         with pytest.raises(ValueError, match="has no continuous labels; remove label"):

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 from synthetic import make_sample
 from yolov8 import SIZES, build_detector, fill_by_rule, scattered_images
 
+from mmdet_rank.models.backbones import YOLOv8CSPDarknet
 from mmdet_rank.models.layers import SPPF
 from mmdet_rank.models.task_modules import InsideTaskAlignedAssigner
 
@@ -275,3 +276,19 @@ def test_boxes_and_targets_are_exact_in_half_precision(dtype):
 def test_mistakes():
     with pytest.raises(ValueError, match="in_channels of YOLOv8Head for each of 3 strides"):
         build_detector(in_channels=[64, 128])
+
+
+def test_stages_that_nothing_takes_are_left_out():
+    options = dict(deepen_factor=1 / 3, widen_factor=1 / 4)
+    whole = YOLOv8CSPDarknet(**options)
+    part = YOLOv8CSPDarknet(out_indices=(1, 2), frozen_stages=4, **options)
+    assert [name for name, _ in part.named_children()] == ["stem", "stage1", "stage2"]
+    part.load_state_dict(whole.state_dict(), strict=False)
+    images = torch.rand(2, 3, 64, 96)
+    levels = part.eval()(images)
+    assert [level.shape[1:] for level in levels] == [(32, 16, 24), (64, 8, 12)]
+    assert torch.equal(levels[1], whole.eval()(images)[0])
+    # Data-parallel training waits for the gradient of every parameter.
+    part = YOLOv8CSPDarknet(out_indices=(3,), **options)
+    part(images)[0].sum().backward()
+    assert all(parameter.grad is not None for parameter in part.parameters())

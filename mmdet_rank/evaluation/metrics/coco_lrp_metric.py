@@ -153,7 +153,7 @@ class CocoLRPMetric(CocoMetric):
         """Evaluate one kind of results: CocoMetric's figures, and those of LRP Error."""
         if not file.is_file():
             raise KeyError(f"{metric} is not in results")
-        predictions = load_json(file)
+        predictions = _with_scores(load_json(file))
         if predictions:
             if metric == "segm":
                 for prediction in predictions:
@@ -174,7 +174,7 @@ class CocoLRPMetric(CocoMetric):
         return figures | self._publish(self._read(coco_eval), metric)
 
     def _evaluator(self) -> Callable[..., Any]:
-        if choose_backend(self.backend, self._coco_api.anns) == "faster":
+        if choose_backend(self.backend, self._coco_api) == "faster":
             return make_faster_eval
         if getattr(self, "use_mp_eval", False):
             return api_wrappers.COCOevalMP
@@ -284,6 +284,22 @@ def _summarize_at(coco_eval: Any, limit: int) -> None:
     first, rest = printed.getvalue().split("\n", 1)
     head = first.rsplit("maxDets=", 1)[0]
     print(f"{head}maxDets={limit:>3d} ] = {coco_eval.stats[0]:.3f}\n{rest}", end="")
+
+
+def _with_scores(predictions: list[dict]) -> list[dict]:
+    """Leave out detections whose score is no number, which have no place in an order.
+
+    One of them must not end a training of days.
+    """
+    kept = [found for found in predictions if math.isfinite(found["score"])]
+    if len(kept) < len(predictions):
+        first = next(found for found in predictions if not math.isfinite(found["score"]))
+        MMLogger.get_current_instance().warning(
+            f"{len(predictions) - len(kept)} of {len(predictions)} detections have a score that is "
+            f"no finite number (the first in image {first['image_id']}), and are left out: the "
+            "model may have diverged; see its loss, or try a lower learning rate."
+        )
+    return kept
 
 
 def _empty() -> COCO:

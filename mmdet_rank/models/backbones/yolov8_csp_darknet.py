@@ -30,7 +30,8 @@ class YOLOv8CSPDarknet(BaseModule):
         deepen_factor: What the numbers of bottlenecks (3, 6, 6, 3) are multiplied by.
         widen_factor: What the channels are multiplied by.
         last_stage_out_channels: Channels of the last stage before that.
-        out_indices: Outputs: 0 is the stem, 1 to 4 the stages, strides 2 to 32.
+        out_indices: Outputs: 0 is the stem, 1 to 4 the stages, strides 2 to 32. Stages after the
+            last of them are left out.
         frozen_stages: Parameters up to this output are not trained; -1 for none.
         norm_cfg: Config of the normalisation.
         act_cfg: Config of the activation: SiLU, or LeakyReLU as on the web page of REG.
@@ -67,7 +68,8 @@ class YOLOv8CSPDarknet(BaseModule):
         ]
         self.stem = ConvModule(3, channels[0], 3, stride=2, padding=1, **options)
         self.layers = ["stem"]
-        for i, num_blocks in enumerate(NUM_BLOCKS):
+        # A stage after the last that is returned would be parameters without a gradient.
+        for i, num_blocks in enumerate(NUM_BLOCKS[: max(self.out_indices, default=0)]):
             width = channels[i + 1]
             stage = [
                 ConvModule(channels[i], width, 3, stride=2, padding=1, **options),

@@ -61,6 +61,12 @@ class RankYOLACTHead(RankingAnchorHead, YOLACTHead):
                 f"Expected RankSortLoss with label={label!r}, but got "
                 f"{type(self.loss_cls).__name__}, which has no continuous labels; remove label."
             )
+        if label == "binary" and getattr(self.criterion, "instance_weight", None) == "iou":
+            raise ValueError(
+                "Expected labels by IoU with instance_weight='iou' in RankYOLACTHead, but got "
+                "label='binary', by which all weigh the same; write instance_weight='score' or "
+                "'none'."
+            )
         self.label = label
         self.criterion.add_task("mask")
 

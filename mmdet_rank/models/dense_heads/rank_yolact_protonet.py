@@ -93,6 +93,21 @@ class RankYOLACTProtonet(YOLACTProtonet):
             )
         self.loss_mask.activate = False
 
+    def forward(
+        self, x: tuple[Tensor, ...], positive_infos: list[InstanceData]
+    ) -> tuple[list[Tensor], None]:
+        """Probabilities of the masks, also under autocast in float32; see `YOLACTProtonet`.
+
+        One that half precision rounds to 1 would have an infinite gradient, or none.
+        """
+        prototypes = self.protonet(x[0]).permute(0, 2, 3, 1).contiguous()
+        with torch.autocast(prototypes.device.type, enabled=False):
+            masks = [
+                torch.sigmoid(own.float() @ positives.coeffs.float().t())
+                for own, positives in zip(prototypes, positive_infos, strict=True)
+            ]
+        return masks, None
+
     def loss(
         self,
         x: tuple[Tensor, ...],

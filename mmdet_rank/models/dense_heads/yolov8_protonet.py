@@ -107,21 +107,6 @@ class YOLOv8Protonet(RankYOLOv8Protonet):
         chosen = [self._choose(own) for own in positive_infos or ()]
         return YOLACTProtonet.loss(self, x, batch_data_samples, positive_infos=chosen, **kwargs)
 
-    def forward(
-        self, x: tuple[Tensor, ...], positive_infos: list[InstanceData]
-    ) -> tuple[list[Tensor], None]:
-        """Probabilities of the masks, also under autocast in float32; see `YOLACTProtonet`.
-
-        One that half precision rounds to 1 would have an infinite gradient, or none.
-        """
-        prototypes = self.protonet(x[0]).permute(0, 2, 3, 1).contiguous()
-        with torch.autocast(prototypes.device.type, enabled=False):
-            masks = [
-                torch.sigmoid(own.float() @ positives.coeffs.float().t())
-                for own, positives in zip(prototypes, positive_infos, strict=True)
-            ]
-        return masks, None
-
     def loss_by_feat(
         self,
         mask_preds: list[Tensor],
