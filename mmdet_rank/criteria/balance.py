@@ -33,6 +33,9 @@ def gradient(loss: Tensor, source: Tensor) -> Tensor:
         loss: Scalar, float32.
         source: The tensor that it was computed on, any floating dtype.
 
+    Raises:
+        ValueError: If the loss does not depend on it.
+
     Example:
         >>> x = torch.zeros(2, dtype=torch.float16, requires_grad=True)
         >>> gradient((x.float() * 1e-9).sum(), x)
@@ -41,7 +44,13 @@ def gradient(loss: Tensor, source: Tensor) -> Tensor:
     scale = torch.ones_like(loss.detach())
     if source.dtype == torch.float16:
         scale = HALF_SCALE / (loss.detach() * world_size()).clamp(min=1)
-    (found,) = torch.autograd.grad(loss * scale, source, retain_graph=True)
+    found = torch.autograd.grad(loss * scale, source, retain_graph=True, allow_unused=True)[0]
+    if found is None:
+        raise ValueError(
+            "Expected a loss of the outputs at which balance='magnitude' measures gradients, but "
+            "it was computed apart from them, as torch.compile does; take another balance, or do "
+            "not compile."
+        )
     return found.detach().float() / scale
 
 

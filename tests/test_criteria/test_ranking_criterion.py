@@ -412,3 +412,10 @@ def test_options_that_do_not_go_together():
         RankingCriterion(aLRPLoss(), SmoothL1Loss(), balance="constant")(make_problem())
     with pytest.raises(TypeError, match="use MMDetection's own head"):
         RankingCriterion(SmoothL1Loss(), GIoULoss())
+
+
+def test_a_loss_that_was_computed_apart_from_the_outputs_is_refused():
+    outputs = torch.ones(3, requires_grad=True)
+    with pytest.raises(ValueError, match=r"as torch.compile does; take another balance"):
+        gradient((2 * torch.ones(3, requires_grad=True)).sum(), outputs)
+    assert gradient((2 * outputs).sum(), outputs).tolist() == [2, 2, 2]
