@@ -14,7 +14,7 @@ from mmdet_rank.files import write_json
 from .coco_folder import find_coco, read_coco_folder
 from .labelme import find_labelme, read_labelme
 from .masks import find_masks, read_masks
-from .pictures import CONVERSION
+from .pictures import CONVERSION, is_dark
 from .reading import make_coco
 from .records import DataSet, Picture
 from .split import split_pictures
@@ -36,6 +36,8 @@ SPLITS = ("train", "val", "test")
 #: Ends of labels' names, and files that a conversion and a training write beside their annotations.
 _LABELS = (".json", ".xml", ".txt", ".csv")
 _BESIDE = (CONVERSION.name, "training.json")
+#: About so many pictures of 16 bits are decoded.
+_LOOKED_AT = 50
 #: A reason of `DataSet.left_out`.
 UNUSABLE = "pictures none of whose objects can be used, which are left out too"
 #: How the files of a conversion begin.
@@ -114,6 +116,7 @@ def read_data(root: str | Path) -> DataSet:
     _drop_unusable(data)
     _part_splits(data)
     data.left_out = +data.left_out
+    _note_dark(data)
     alike = defaultdict(list)
     for name in data.classes:
         alike[name.casefold()].append(name)
@@ -242,6 +245,18 @@ def _join_doubles(data: DataSet) -> None:
         data.splits[split] = list(first.values())
 
 
+def _note_dark(data: DataSet) -> None:
+    """Tell of pictures that the detector, which sees 8 bits, would see nearly black."""
+    deep = [picture for pictures in data.splits.values() for picture in pictures if picture.deep]
+    looked_at = deep[:: max(len(deep) // _LOOKED_AT, 1)]
+    dark = sum(is_dark(picture.file) for picture in looked_at)
+    if dark:
+        data.notes.append(
+            f"{dark} of {len(looked_at)} pictures of 16 bits that were looked at use a sixteenth "
+            "of them or less: the detector sees them nearly black; write them with 8 bits."
+        )
+
+
 def _drop_unusable(data: DataSet) -> None:
     """Take pictures away whose objects all had to be left out.
 
@@ -263,7 +278,7 @@ def _part_splits(data: DataSet) -> None:
                 data.notes.append(
                     f"{split} has no picture that can be used, and counts as missing."
                 )
-        elif train <= files:
+        elif train and train <= files:
             del data.splits[split]
             data.notes.append(f"{split} has all pictures of train, and counts as missing.")
         elif train & files:

@@ -22,6 +22,7 @@ __all__ = [
     "PictureIndex",
     "common_root",
     "fits_its_picture",
+    "is_dark",
     "is_turned",
     "list_files",
     "of_any_size",
@@ -55,24 +56,28 @@ def list_files(
     """List the files with one of the suffixes in a folder and below, sorted.
 
     Linked folders are entered. Hidden files are not in the list, nor those in the folder of a
-    conversion, a training or a prediction, which people have within their data.
+    conversion or a training, nor pictures in that of a prediction, which people have within their
+    data.
 
     Args:
         folder: Where to begin.
         suffixes: In small letters, with their dot.
-        drawn: Whether files in the folder of a prediction are listed too.
+        drawn: Whether pictures in the folder of a prediction are listed too.
     """
     found = []
     ours = set()
+    predicted = set()
     for path in _walk(folder):
         inside = path.relative_to(folder).parts
         if inside[-2:] == CONVERSION.parts and len(inside) > len(CONVERSION.parts):
             ours.add(path.parents[1])
-        if not drawn and inside[-1] == DETECTIONS and len(inside) > 1 and _is_list(path):
-            ours.add(path.parent)
+        if not drawn and inside[-1] == DETECTIONS and len(inside) > 1 and _is_predicted(path):
+            predicted.add(path.parent)
         if path.suffix.lower() in suffixes and path.is_file():
             found.append(path)
-    return sorted(path for path in found if ours.isdisjoint(path.parents))
+    # Pictures alone are drawn; labels may lie beside a list of detections.
+    aside = (ours | predicted) if suffixes <= SUFFIXES else ours
+    return sorted(path for path in found if aside.isdisjoint(path.parents))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -92,10 +97,14 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
-def _is_list(file: Path) -> bool:
-    """Tell whether a JSON file is a list, which annotations of a data set are not."""
-    with file.open("rb") as content:
-        return content.read(64).lstrip()[:1] == b"["
+def _is_predicted(file: Path) -> bool:
+    """Tell whether a list of detections is one of `mmdet-rank predict`, which names pictures."""
+    try:
+        with file.open("rb") as content:
+            head = content.read(4096).strip()
+    except OSError:
+        return False
+    return head == b"[]" or (head[:1] == b"[" and b'"image_id"' in head and b'"file_name"' in head)
 
 
 def split_of(path: Path, root: Path) -> str | None:
@@ -194,18 +203,13 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
             if pixels is None:
                 raise ValueError
             height, width = pixels.shape[:2]
-        if deep and _is_dark(path):
-            left_out[
-                "pictures of 16 bits that use a sixteenth of them or less: the detector sees them "
-                "nearly black (write them with 8 bits; they count all the same)"
-            ] += 1
     except (OSError, SyntaxError, ValueError, cv2.error):
         left_out["pictures that cannot be read"] += 1
         return None
-    return Picture(path, width, height)
+    return Picture(path, width, height, deep=deep)
 
 
-def _is_dark(path: Path) -> bool:
+def is_dark(path: Path) -> bool:
     """Tell whether a picture of 16 bits, of which OpenCV takes the upper 8, has little in them."""
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     return pixels is not None and pixels.dtype == np.uint16 and int(pixels.max()) < 2**12

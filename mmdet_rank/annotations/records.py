@@ -45,6 +45,7 @@ class Picture:
         height: Likewise.
         objects: What is marked in it and can be used.
         marked: How many objects, or masks, are marked in it and may be of no use.
+        deep: Whether it has more than 8 bits, of one channel.
     """
 
     file: Path
@@ -52,6 +53,7 @@ class Picture:
     height: int
     objects: list[Labelled] = field(default_factory=list)
     marked: int = field(default=0, compare=False)
+    deep: bool = field(default=False, compare=False)
 
 
 @dataclass

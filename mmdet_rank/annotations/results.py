@@ -162,6 +162,7 @@ def _by_file_name(entries: list, images: Sequence[dict], source: str) -> dict:
         known.setdefault(parts[-1], []).append((parts, image["id"]))
     found: dict = {}
     names: dict = {}
+    doubled: list[tuple] = []
     missing = []
     for index, entry in enumerate(entries):
         number = entry.get("image_id") if isinstance(entry, dict) else None
@@ -169,12 +170,8 @@ def _by_file_name(entries: list, images: Sequence[dict], source: str) -> dict:
             continue
         name = entry.get("file_name")
         if number in names:
-            if name != names[number]:
-                raise ValueError(
-                    f"Expected one picture for each image_id in {source}, but got {number} for "
-                    f"{names[number]!r} and for {name!r}; evaluate predictions of several runs "
-                    "apart, or number their pictures anew."
-                )
+            if name is not None and name != names[number]:
+                doubled.append((number, names[number], name))
             continue
         names[number] = name
         parts = _parts(name)
@@ -187,6 +184,13 @@ def _by_file_name(entries: list, images: Sequence[dict], source: str) -> dict:
             found[number] = ids[0]
         else:
             missing.append((index, name, len(ids)))
+    if found and doubled:
+        number, one, other = doubled[0]
+        raise ValueError(
+            f"Expected one picture for each image_id in {source}, but got {number} for {one!r} and "
+            f"for {other!r}; evaluate predictions of several runs apart, or number their pictures "
+            "anew."
+        )
     told = [each for each in missing if found or each[2]]
     if told:
         index, name, several = told[0]

@@ -23,7 +23,7 @@ def split_pictures(
     Pictures are grouped by the rarest class in them, and each group is split by a number that is
     drawn from the seed and the picture's name. The same names and seed give the same split in
     whatever form the data comes. A class of too few pictures for the share gives one of them,
-    unless there are so many such classes that they would take more than the share.
+    unless there are so many such classes that these alone would be more than the share.
 
     Args:
         pictures: To be split.
@@ -52,7 +52,7 @@ def split_pictures(
         if not number and len(drawn) > 1:
             # Two pictures of a class are enough for one on each side.
             rare.append(drawn[0])
-    room = max(round(share * len(pictures)) - len(taken), _FEW)
+    room = max(round(share * len(pictures)), _FEW)
     taken |= {id(picture) for picture in sorted(rare, key=order)[:room]}
     labelled = [picture for picture in pictures if picture.objects]
     for some in (labelled, pictures):

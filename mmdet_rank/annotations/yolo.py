@@ -190,11 +190,11 @@ def _pictures(
     for key, places in named.items():
         for place in places:
             files = _resolve(place, base, folder, left_out)
-            if not files:
+            if not files and content.get(key):
                 nowhere.append((key, place))
             found.setdefault(SPLITS[key], {}).update(dict.fromkeys(files))
     if any(found.values()):
-        _judge_missing(nowhere, head, notes)
+        _judge_missing(nowhere, {split for split, files in found.items() if files}, head, notes)
     else:
         if named:
             listed = ", ".join(place for places in named.values() for place in places)
@@ -218,11 +218,19 @@ def _pictures(
     return splits
 
 
-def _judge_missing(nowhere: list[tuple[str, str]], head: Path, notes: list[str]) -> None:
-    """Refuse places without pictures where others have some; those for testing are but told."""
+def _judge_missing(
+    nowhere: list[tuple[str, str]], there: set[str], head: Path, notes: list[str]
+) -> None:
+    """Refuse places without pictures that a split has beside others, and that are to train on.
+
+    Those of a whole validation or test set are told: many data sets name one that they lack.
+    """
     for key, place in nowhere:
-        if SPLITS[key] == "test":
-            notes.append(f"There are no pictures in {place}, which {head.name} gives for {key}.")
+        if SPLITS[key] != "train" and SPLITS[key] not in there:
+            notes.append(
+                f"There are no pictures in {place}, which {head.name} gives for {key}: it counts "
+                "as missing."
+            )
             continue
         raise ValueError(
             f"Expected pictures in {place}, which {head} gives for {key}, but there are none; "

@@ -157,14 +157,18 @@ def find_picture(data: Path, name: str, images: Path | None = None) -> Path:
     if os.path.isabs(name):
         return Path(name)
     folder = images or (data if data.is_dir() else data.parent)
-    roots = [folder] if images else [folder, folder.parent]
+    # Names may begin with the folder that is given.
+    own = images is not None and Path(name).parts[:1] == (images.name,)
+    roots = [folder, folder.parent] if own or images is None else [folder]
     for root in roots:
         if (root / name).is_file():
             return root / name
     beside = [] if images else sorted(path for path in folder.parent.glob("*") if path.is_dir())
     found = [path for path in beside if (path / name).is_file()]
     if len(found) > 1:
-        found = [path for path in found if path.name in data.stem] or found
+        named = [path for path in found if path.name in data.stem]
+        longest = max((len(path.name) for path in named), default=0)
+        found = [path for path in named if len(path.name) == longest] or found
     if len(found) == 1:
         return found[0] / name
     if found:

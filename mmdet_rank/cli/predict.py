@@ -83,6 +83,9 @@ def predict(args: argparse.Namespace) -> None:
             if pixels is None:
                 unread.append(picture)
                 continue
+            if not (out / DETECTIONS).exists():
+                # By it a run after one that was killed knows the pictures here for drawn ones.
+                write_json(out / DETECTIONS, [])
             with explained(f"Detecting on {picture} failed"):
                 sample = inference_detector(model, str(picture))
                 visualizer.add_datasample(

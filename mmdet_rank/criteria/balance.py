@@ -47,9 +47,9 @@ def gradient(loss: Tensor, source: Tensor) -> Tensor:
     found = torch.autograd.grad(loss * scale, source, retain_graph=True, allow_unused=True)[0]
     if found is None:
         raise ValueError(
-            "Expected a loss of the outputs at which balance='magnitude' measures gradients, but "
-            "it was computed apart from them, as torch.compile does; take another balance, or do "
-            "not compile."
+            "Expected a loss of the outputs whose gradients are measured (by balance='magnitude', "
+            "or RankingDiagnosticsHook), but it was computed apart from them, as torch.compile "
+            "does; do without that, or do not compile."
         )
     return found.detach().float() / scale
 

@@ -39,7 +39,10 @@ def draw_errors(path: str | Path, errors: ImageErrors, names: Mapping[int, str])
         ValueError: if it is no picture.
     """
     # As the detector reads it.
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # of an empty file, or too many pixels
+        image = None
     if image is None:
         raise ValueError(f"Expected a picture, but {path} cannot be read; write it again.")
     height, width = image.shape[:2]

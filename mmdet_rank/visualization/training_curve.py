@@ -54,14 +54,13 @@ def read_scalars(work_dir: str | Path) -> list[dict]:
     entries: list[dict] = []
     for file in files:
         run = _read_lines(file)
-        for of_training in (True, False):
-            steps = [entry["step"] for entry in run if ("loss" in entry) is of_training]
-            if steps:
-                entries = [
-                    entry
-                    for entry in entries
-                    if ("loss" in entry) is not of_training or entry["step"] < steps[0]
-                ]
+        first = next((entry for entry in run if "loss" in entry), None)
+        if first is not None:
+            # Validation counts epochs where training has any.
+            begins = {True: first["step"], False: first.get("epoch", first["step"])}
+            entries = [entry for entry in entries if entry["step"] < begins["loss" in entry]]
+        again = {entry["step"] for entry in run if "loss" not in entry}
+        entries = [entry for entry in entries if "loss" in entry or entry["step"] not in again]
         entries += run
     return entries
 

@@ -400,12 +400,19 @@ def test_what_a_prediction_has_drawn_is_not_data(tmp_path):
     before = read_data(root)
     drawn = root / "A detections"
     labelled_data.write_pictures(drawn)
-    (drawn / "detections.json").write_text('[{"image_id": 1, "file_name": "a.jpg"}]')
-    assert read_data(root) == before
-    assert len(list_files(root, drawn=True)) == 2 * len(list_files(root))
-    # Given by itself it is meant, and annotations of that name are those of a data set.
+    for content in ('[{"image_id": 1, "file_name": "a.jpg"}]', "[]"):
+        (drawn / "detections.json").write_text(content)
+        assert read_data(root) == before
+        assert len(list_files(root, drawn=True)) == 2 * len(list_files(root))
+    # Given by itself it is meant, and labels in it are no pictures.
     assert list_files(drawn)
-    (drawn / "detections.json").write_text(' {"images": []}')
+    assert drawn / "detections.json" in list_files(root, frozenset({".json"}))
+    # Detections of others, annotations, and what cannot be read say nothing of the pictures.
+    for content in ('[{"image_id": 1, "score": 0.5}]', ' {"images": [], "file_name": "image_id"}'):
+        (drawn / "detections.json").write_text(content)
+        assert len(list_files(root)) == 10
+    (drawn / "detections.json").unlink()
+    (drawn / "detections.json").symlink_to("nowhere")
     assert len(list_files(root)) == 10
 
 
@@ -459,25 +466,32 @@ def test_dark_pictures_of_16_bits_are_told(tmp_path):
         cv2.imwrite(str(root / "train2017" / image["file_name"]), pixels)
     (root / "annotations/instances_train2017.json").write_text(json.dumps(content))
     found = read_data(root)
-    (told,) = [reason for reason in found.left_out if "16 bits" in reason]
-    assert "nearly black" in told
-    assert found.left_out[told] == 2
+    (told,) = [note for note in found.notes if "16 bits" in note]
+    assert told.startswith("2 of 3 pictures of 16 bits that were looked at")
     assert len(found.splits["train"]) == 4
 
 
 @pytest.mark.parametrize(
-    ("number", "each", "share", "taken"),
-    # Of classes with few pictures, as many as the share has room for, but ten at any rate.
-    [(3, 2, 0.2, 3), (500, 2, 0.2, 200), (500, 3, 0.05, 75), (30, 2, 0.1, 10), (4, 10, 0.2, 8)],
+    ("numbers", "share", "taken"),
+    # Of classes with few pictures, as many as the share of all pictures, but ten at any rate.
+    [
+        ([2] * 3, 0.2, 3),
+        ([2] * 500, 0.2, 200),
+        ([3] * 500, 0.05, 75),
+        ([2] * 30, 0.1, 10),
+        ([10] * 4, 0.2, 8),
+        ([48] * 20 + [2] * 30, 0.2, 20 * 10 + 30),
+        ([100] * 10 + [8] * 40, 0.05, 10 * 5 + 40),
+    ],
 )
-def test_many_rare_classes_do_not_take_more_than_the_share(tmp_path, number, each, share, taken):
+def test_many_rare_classes_do_not_take_more_than_the_share(tmp_path, numbers, share, taken):
     pictures = [
         Picture(tmp_path / f"{name}_{i}.jpg", 9, 9, [Labelled(f"c{name}", (0, 0, 5, 5))])
-        for name in range(number)
-        for i in range(each)
+        for name, number in enumerate(numbers)
+        for i in range(number)
     ]
     stay, away = split_pictures(pictures, share, 0)
-    assert (len(stay), len(away)) == (number * each - taken, taken)
+    assert (len(stay), len(away)) == (sum(numbers) - taken, taken)
     assert {p.objects[0].category for p in away} <= {p.objects[0].category for p in stay}
 
 
@@ -489,3 +503,14 @@ def test_what_is_taken_has_an_object(tmp_path):
     for seed in range(3):
         _, away = split_pictures([*labelled, *empty], 0.2, seed)
         assert sorted(len(picture.objects) for picture in away) == [0, 1]
+
+
+def test_a_training_set_that_is_all_left_out_is_not_taken_for_part_of_validation(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    for file in root.glob("labels/train/*.txt"):
+        file.write_text("0 100 120 300 380\n")
+    (root / "images/train/e.jpg").unlink()
+    found = read_data(root)
+    assert [p.file.stem for p in found.splits["val"]] == ["d"]
+    assert found.splits["train"] == []
+    assert not [note for note in found.notes if "has all pictures of train" in note]

@@ -126,3 +126,9 @@ def test_predictions_of_two_runs_in_one_list_are_refused():
         ValueError, match=r"got 1 for 'a.jpg' and for 'b.jpg'; evaluate predictions"
     ):
         check_results(both, truth)
+    # Names that some entries lack, or that nothing has, say nothing.
+    del both[1]["file_name"]
+    assert len(check_results(both, truth).detections) == 2
+    for entry, name in zip(both, ("x.jpg", "y.jpg"), strict=True):
+        entry["file_name"] = name
+    assert len(check_results(both, truth).detections) == 2

@@ -248,10 +248,28 @@ def test_a_place_of_data_yaml_without_pictures_is_refused(tmp_path):
     text = head.read_text()
     head.write_text(f"{text}test: images/test\n")
     (note,) = read_data(root).notes
-    assert note == "There are no pictures in images/test, which data.yaml gives for test."
-    for wrong in (text.replace("images/val", "images/vall"), text.replace(
-        "images/train", "[images/train, images/more]"
-    )):  # fmt: skip
+    assert note == "There are no pictures in images/test, which data.yaml gives for test: it " \
+        "counts as missing."  # fmt: skip
+    # As data sets without a validation set have it.
+    head.write_text(text.replace("images/val", "../valid/pictures"))
+    found = convert_data(root, tmp_path / "out")
+    assert "no pictures in ../valid/pictures" in found.data.notes[0]
+    assert found.drawn == ("val",)
+    for wrong in (
+        text.replace("images/val", "[images/val, images/more]"),
+        text.replace("images/train", "[images/train, images/more]"),
+        text.replace("images/train", "images/more"),
+    ):
         head.write_text(wrong)
-        with pytest.raises(ValueError, match=r"images/(vall|more), which .* gives for (val|train)"):
+        with pytest.raises(ValueError, match=r"images/more, which .* gives for (val|train)"):
             read_data(root)
+
+
+def test_an_empty_list_beside_the_names_counts_as_missing(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data", split_folders=False)
+    (root / "data.yaml").unlink()
+    (root / "obj.names").write_text("ring\nbar\n")
+    names = [f"images/{name}.jpg" for name in labelled_data.SIZES]
+    (root / "train.txt").write_text("\n".join(names))
+    (root / "valid.txt").write_text("")
+    assert list(read_data(root).splits) == ["train"]

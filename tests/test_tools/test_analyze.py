@@ -279,3 +279,14 @@ def test_of_several_pictures_of_one_name_the_right_one_is_found_or_none(tmp_path
     (tmp_path / "val" / "1.jpg").unlink()
     with pytest.raises(UserError, match=r"picture 1.jpg in .*val, but there is none"):
         find_picture(data, "1.jpg", tmp_path / "val")
+    # Names may begin with the folder that is given; of several, the longest name fits best.
+    assert find_picture(data, "val/2.jpg", touched(tmp_path / "val" / "2.jpg").parent).is_file()
+    touched(tmp_path / "train2017" / "1.jpg")
+    data = tmp_path / "annotations" / "instances_train2017.json"
+    assert find_picture(data, "1.jpg") == tmp_path / "train2017" / "1.jpg"
+
+
+def touched(file):
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    return file

@@ -344,10 +344,30 @@ def test_crowded_pictures_reach_no_limit_before_nms(tmp_path, name):
             assert model.test_cfg == source.test_cfg
     last = model.test_cfg.get("rcnn", model.test_cfg)
     assert last.max_per_img >= 1500
+    stage = model.test_cfg.get("rpn", model.test_cfg)
+    assert stage.nms_pre >= 6000
+    assert stage.max_per_img >= 1500
+    # What is trained on need not hold all objects at once.
     if "rpn" in model.test_cfg:
-        stages = [model.test_cfg.rpn, model.train_cfg.rpn_proposal]
-    else:
-        stages = [model.test_cfg]
-    for stage in stages:
-        assert stage.nms_pre >= 6000
-        assert stage.max_per_img >= 1500
+        assert model.train_cfg.rpn_proposal == source.train_cfg.rpn_proposal
+
+
+def test_settings_of_parts_and_of_wholes_hold_together(prepared):
+    prepare, work = prepared
+    options = [
+        "test_pipeline.1.scale=(128,128)",
+        "val_dataloader.batch_size=1",
+    ]
+    for more, batch in ([], 1), (["test_dataloader.batch_size=8"], 8):
+        assert prepare("--cfg-options", *options, *more) == 0
+        cfg = Config.fromfile(work / "config.py")
+        for loader in (cfg.val_dataloader, cfg.test_dataloader):
+            assert loader.dataset.pipeline[1].scale == (128, 128)
+        assert (cfg.val_dataloader.batch_size, cfg.test_dataloader.batch_size) == (1, batch)
+
+
+def test_images_that_are_evaluated_at_once_are_few(prepared):
+    prepare, work = prepared
+    assert prepare("--cfg-options", "train_dataloader.batch_size=64") == 0
+    cfg = Config.fromfile(work / "config.py")
+    assert (cfg.train_dataloader.batch_size, cfg.val_dataloader.batch_size) == (64, 16)

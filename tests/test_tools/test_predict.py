@@ -1,5 +1,6 @@
 """`mmdet-rank predict` with a stand-in for the detector: pictures, thresholds, and the folder."""
 
+import contextlib
 import json
 
 import cv2
@@ -195,3 +196,24 @@ def test_other_pictures_of_the_same_names_are_not_drawn_over(work, monkeypatch, 
     mine.unlink()
     # What an earlier run drew is drawn anew.
     assert [run(), run()] == [0, 0]
+
+
+def test_a_run_that_was_killed_is_known_for_one(work, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def detect(model, picture):
+        if picture.endswith("b.png"):
+            raise Killed
+        return model(picture)[0]
+
+    monkeypatch.setattr(tool, "inference_detector", detect)
+    monkeypatch.setattr(tool, "_kept", lambda *args: contextlib.nullcontext())
+    with pytest.raises(Killed):
+        predict(work)
+    assert sorted(path.name for path in (work / "out").iterdir()) == ["a.png", "detections.json"]
+    monkeypatch.undo()
+    monkeypatch.setattr(tool, "init_detector", lambda *args, **kwargs: Detector())
+    monkeypatch.setattr(tool, "inference_detector", lambda model, picture: model(picture)[0])
+    assert predict(work) == 0
+    assert listed(work) == ["a.png", "b.png", "c.png"]

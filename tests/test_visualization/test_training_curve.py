@@ -112,19 +112,31 @@ def test_a_curve_that_still_falls_is_told_by_its_last_two_evaluations():
 
 
 def test_a_training_that_was_begun_anew_leaves_nothing_of_the_first(tmp_path):
-    runs = {
-        "20260101_000000": [(20, 9.0), (40, 8.0), (60, 7.0)],
-        "20260101_010000": [(5, 3.0), (10, 2.0), (45, 1.0)],
-        # It goes on from iteration 30.
-        "20260101_020000": [(35, 0.9), (40, 0.8)],
-    }
-    for name, entries in runs.items():
-        folder = tmp_path / name / "vis_data"
-        folder.mkdir(parents=True)
-        lines = [json.dumps({"loss": loss, "step": step}) for step, loss in entries]
-        lines.insert(1, json.dumps({"coco/bbox_oLRP": 0.5, "step": entries[0][0]}))
-        (folder / "scalars.json").write_text("\n".join(lines))
+    def run(name, steps, validated, **more):
+        entries = [entry(step, **more) for step in steps]
+        write(tmp_path, name, entries + [{"coco/bbox_oLRP": 0.5, "step": s} for s in validated])
+
+    def steps():
+        found = read_scalars(tmp_path)
+        return [[e["step"] for e in found if ("loss" in e) is kind] for kind in (True, False)]
+
+    run("20260101_000000", [20, 40, 60], [30, 60])
+    # It has not validated yet.
+    run("20260101_010000", [5, 10, 45], [])
+    assert steps() == [[5, 10, 45], []]
+    run("20260101_020000", [50, 55], [30, 55])
+    # It goes on from iteration 30.
+    run("20260101_030000", [35, 40], [])
+    assert steps() == [[5, 10, 35, 40], [30]]
+
+
+def test_a_training_by_epochs_that_goes_on_loses_the_epochs_it_does_again(tmp_path):
+    def run(name, epochs):
+        entries = [entry(10 * epoch, epoch=epoch, iter=10 * epoch) for epoch in epochs]
+        write(tmp_path, name, entries + [{"coco/bbox_mAP": 0.1, "step": e} for e in epochs])
+
+    run("20260101_000000", [1, 2, 3])
+    run("20260101_010000", [3])
     found = read_scalars(tmp_path)
-    training = [(entry["step"], entry["loss"]) for entry in found if "loss" in entry]
-    assert training == [(5, 3.0), (10, 2.0), (35, 0.9), (40, 0.8)]
-    assert [entry["step"] for entry in found if "loss" not in entry] == [5, 35]
+    assert [e["step"] for e in found if "loss" in e] == [10, 20, 30]
+    assert [e["step"] for e in found if "loss" not in e] == [1, 2, 3]

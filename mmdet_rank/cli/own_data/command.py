@@ -107,6 +107,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
             "Expected the iterations by --max-iters, but got train_cfg.max_iters by --cfg-options, "
             "which the learning rate would not follow; give --max-iters"
         )
+    batch_size = _batch_size(args)
     if any((folder / TRAINING).glob("*.pth")) or (folder / BEST).is_file():
         raise UserError(
             f"Expected a new folder for the training, but {folder} has checkpoints; add --resume "
@@ -137,7 +138,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         lr=lr,
         lr_batch=lr_batch,
         max_iters=args.max_iters,
-        batch_size=_batch_size(args),
+        batch_size=batch_size,
         amp=args.amp,
     )
     plan.reasons.insert(0, ("detector", detector.name, _start_reason(base)))
@@ -171,7 +172,8 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
 
 def _check_overwritten(folder: Path) -> None:
     """Refuse a folder with files that a training writes and that are not one's own, or edited."""
-    state = load_json(folder / STATE) if (folder / STATE).is_file() else None
+    with refused_input():
+        state = load_json(folder / STATE) if (folder / STATE).is_file() else None
     config = folder / "config.py"
     if state is None:
         others = [name for name in _WRITTEN if (folder / name).is_file()]
@@ -318,8 +320,12 @@ def _read_state(args: argparse.Namespace, folder: Path) -> dict:
                 "anew"
             )
     if Path(state.get("folder", folder)) != folder:
+        config = folder / "config.py"
+        as_written = state.get("config") == _digest(config)
         settle(folder, Path(state["folder"]))
         state["folder"] = str(folder)
+        if as_written:
+            state["config"] = _digest(config)
         write_json(folder / STATE, state)
     print(f"Going on with {state['detector']} on {state['data']}", flush=True)
     if args.resume == "auto" and find_latest(str(folder / TRAINING)) is None:

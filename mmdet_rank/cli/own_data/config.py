@@ -24,6 +24,9 @@ TRAINING = "training"
 _WIDTH = 100
 #: Boxes that go into NMS, of each level, for one that is kept.
 _BEFORE_NMS = 4
+_MOST_BEFORE_NMS = 8000
+#: Images that are evaluated at once, whatever is trained at once.
+_MOST_EVALUATED = 16
 #: Parts that others refer to.
 _NAMED = (
     "vis_backends",
@@ -225,7 +228,8 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
     before = cfg.to_dict()
     cfg.merge_from_dict(options)
     content = cfg.to_dict()
-    for name in _NAMED:
+    # Whole parts before those within them.
+    for name in reversed(_NAMED):
         if content[name] != before[name]:
             others = {key: value for key, value in content.items() if key != name}
             for part in _dicts(others):
@@ -233,9 +237,9 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
                     if value == before[name]:
                         part[key] = deepcopy(content[name])
             content |= others
-    cfg.merge_from_dict(
-        {key: content[key] for key in content if content[key] != cfg.to_dict()[key]}
-    )
+    cfg.merge_from_dict(content)
+    # What the user says of a part that stands for another's holds too.
+    cfg.merge_from_dict(options)
 
 
 def write_config(path: Path, cfg: Config, plan: Plan, command: str) -> None:
@@ -337,7 +341,7 @@ def _loader(
     dataset |= {"filter_cfg": {"filter_empty_gt": True}} if train else {"test_mode": True}
     sampler = {"type": "InfiniteSampler" if train else "DefaultSampler", "shuffle": train}
     return {
-        "batch_size": plan.batch_size,
+        "batch_size": plan.batch_size if train else min(plan.batch_size, _MOST_EVALUATED),
         "num_workers": plan.workers,
         "persistent_workers": True,
         "sampler": sampler,
@@ -368,13 +372,12 @@ def _set_limit(model: dict, plan: Plan) -> None:
     test["max_per_img"] = max(test["max_per_img"], plan.max_per_image)
     if plan.max_per_image <= MAX_DETS:
         return
-    stages = [model["test_cfg"], model["test_cfg"].get("rpn")]
-    stages.append((model.get("train_cfg") or {}).get("rpn_proposal"))
-    for stage in filter(None, stages):
+    for stage in filter(None, [model["test_cfg"], model["test_cfg"].get("rpn")]):
         if "nms_pre" in stage:
             # Several boxes of each object, which NMS makes one of.
-            stage["nms_pre"] = max(stage["nms_pre"], _BEFORE_NMS * plan.max_per_image)
-            stage["max_per_img"] = max(stage["max_per_img"], plan.max_per_image)
+            most = min(_BEFORE_NMS * plan.max_per_image, _MOST_BEFORE_NMS)
+            stage["nms_pre"] = max(stage["nms_pre"], most)
+            stage["max_per_img"] = max(stage["max_per_img"], min(plan.max_per_image, most))
 
 
 def _dicts(value: Any) -> Iterator[dict]:

@@ -70,7 +70,7 @@ def run(config: Path, *, resume: str | None, trust: bool = False) -> dict:
         with running.training(runner):
             runner.train()
         with interruptible(lambda: HOW_TO_END):
-            return _evaluate(cfg, folder, runner)
+            return _evaluate(cfg, folder, runner, trust)
 
 
 @contextlib.contextmanager
@@ -86,9 +86,9 @@ def quiet(log: Path) -> Iterator:
         yield terminal
 
 
-def _evaluate(cfg: Config, folder: Path, runner: Runner) -> dict:
+def _evaluate(cfg: Config, folder: Path, runner: Runner, trust: bool) -> dict:
     best = _best_checkpoint(cfg, folder)
-    checkpoint = checkpoints.read_checkpoint(str(best))
+    checkpoint = checkpoints.read_checkpoint(str(best), trust=trust)
     weights = checkpoint["state_dict"]
     unwrapped(runner).load_state_dict(weights)
     prefix = folder / EVALUATION

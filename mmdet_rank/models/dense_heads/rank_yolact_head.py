@@ -42,7 +42,8 @@ class RankYOLACTHead(RankingAnchorHead, YOLACTHead):
         **kwargs: As for `YOLACTHead`.
 
     Raises:
-        ValueError: If ``use_ohem`` is True, or ``label`` is unknown or does not go with the loss.
+        ValueError: If ``use_ohem`` is True, or ``label`` is unknown or does not go with the loss
+            or with weights by IoU.
     """
 
     def __init__(
