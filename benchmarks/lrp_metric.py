@@ -27,6 +27,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import mmdet_rank.register
+
 import mmdet
 import numpy as np
 import torch

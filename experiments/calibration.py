@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from runs import spread
+from runs import check_runs, spread
 
 from mmdet_rank.cli.errors import UserError, refused_input, run_tool
 from mmdet_rank.evaluation.coco import evaluate_coco
@@ -58,6 +58,11 @@ def judge_runs(argv: list[str] | None = None) -> None:
             )
     rows: dict[str, list[dict]] = defaultdict(list)
     with refused_input():
+        runs: dict[str, list[dict]] = defaultdict(list)
+        for run in sorted(args.runs):
+            result = load_json(run / "result.json")
+            runs[result["config"]].append(result)
+        check_runs(runs)
         for run in sorted(args.runs):
             rows[load_json(run / "result.json")["config"]].append(
                 judge(run, args.data_root, args.iou_type)

@@ -379,6 +379,10 @@ def compare_margins(folders: list[Path], out: Path) -> None:
         UserError: A folder lacks trainings of either.
     """
     gains = {}
+    if len({folder.name for folder in folders}) < len(folders):
+        raise UserError(
+            f"Expected folders of different names, but got {[str(f) for f in folders]}; rename one"
+        )
     for folder in folders:
         names = {path.name.rpartition("_")[0] for path in (folder / "runs").glob("hf*_*.json")}
         runs = read_runs(folder, sorted(names))

@@ -73,7 +73,7 @@ def draw(args: argparse.Namespace) -> None:
         from rpn_rois import rpn_rois
 
         with refused_input():
-            found = rpn_rois(args.config, args.checkpoint, args.max_images)
+            found = rpn_rois(args.config, args.checkpoint, args.max_images, args.seed)
         sources |= {"anchors": found.anchor_ious, "RPN": found.ious}
         figures["places_of_rois"] = places(found.mapped)
     figures["ious"] = iou_histogram(sources)

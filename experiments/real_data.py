@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import statistics
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ import mmdet_rank.register  # noqa: F401
 
 import torch
 from mmengine.config import Config
-from runs import IOU_TYPES, commit_of, keep_settings, measure_detections
+from runs import IOU_TYPES, commit_of, keep_config, keep_settings, measure_detections
 
 from mmdet_rank.annotations.conversion import convert_data
 from mmdet_rank.cli.errors import UserError, refused_input, run_tool
@@ -53,20 +54,26 @@ def run(args: argparse.Namespace) -> None:
     with refused_input():
         if not args.config.is_file():
             raise UserError(f"Expected a config, but {args.config} does not exist")
+        if args.max_iters is not None and args.max_iters < 2:
+            raise UserError(
+                f"Expected --max-iters of 2 or more, but got {args.max_iters}; leave it out"
+            )
         asked = {key: getattr(args, key) for key in ("seed", "max_iters", "amp")}
         asked |= {"config": args.config.stem}
-        result = args.out / "result.json"
-        if result.is_file():
-            keep_settings(args.out, asked, "give another --out")
-            print(f"Found {result}")
-            return
         if args.images and args.data_root:
             convert_once(Path(args.images), Path(args.data_root))
         cfg = prepare(args)
         for split in ("train", "val", "test"):
             dataset = cfg[f"{split}_dataloader"].dataset
             check_files(Path(dataset.data_root), dataset.ann_file, dataset.data_prefix.img)
+            file = Path(dataset.data_root) / dataset.ann_file
+            asked[f"{split} data"] = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
         keep_settings(args.out, asked, "give another --out")
+        keep_config(args.out, args.config)
+        result = args.out / "result.json"
+        if result.is_file():
+            print(f"Found {result}")
+            return
     # A curve is that of one training: what a run that was broken off logged is not part of it.
     for log in args.out.glob("*/vis_data/scalars.json"):
         log.unlink()

@@ -11,6 +11,7 @@ from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import set_random_seed
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torchvision.ops import box_iou
@@ -37,13 +38,14 @@ class RoIs(NamedTuple):
 
 
 @torch.no_grad()
-def rpn_rois(config: str, checkpoint: str, max_images: int) -> RoIs:
+def rpn_rois(config: str, checkpoint: str, max_images: int, seed: int = 0) -> RoIs:
     """Collect positives of a proposal network.
 
     Args:
         config: of an R-CNN.
         checkpoint: its weights.
         max_images: training images, spread evenly.
+        seed: of what the training pipeline draws.
 
     Raises:
         ValueError: The config has no RPN.
@@ -56,6 +58,7 @@ def rpn_rois(config: str, checkpoint: str, max_images: int) -> RoIs:
     weights = read_checkpoint(checkpoint)
     check_fits(model, weights, checkpoint)
     model.load_state_dict(weights.get("state_dict", weights), strict=False)
+    set_random_seed(seed)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     ious, anchor_ious, mapped = [], [], []
     chosen = torch.linspace(0, len(dataset) - 1, min(max_images, len(dataset))).long()

@@ -10,11 +10,11 @@ from typing import Any
 
 import mmdet_rank.register  # noqa: F401
 
-import torch
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
 from torch import nn
 
 from mmdet_rank.annotations import read_categories
@@ -48,7 +48,8 @@ def load_detector(args: argparse.Namespace, objects: Objects) -> tuple[Config, n
         init_default_scope(config.get("default_scope", "mmdet"))
         if not args.checkpoint:
             _without_pretrained(config.model)
-        torch.manual_seed(0)
+        # The training pipeline draws by NumPy and Python's random numbers too.
+        set_random_seed(0)
         model = MODELS.build(config.model)
     if args.checkpoint:
         checkpoint = read_checkpoint(args.checkpoint, trust=args.trust_checkpoint)

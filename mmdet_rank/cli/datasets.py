@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mmdet_rank._stack  # noqa: F401
+
 import cv2
 from mmdet.registry import DATASETS
 from mmengine.config import Config

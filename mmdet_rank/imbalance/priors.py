@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import mmdet_rank._stack  # noqa: F401
+
 import mmcv
 import numpy as np
 import torch
@@ -70,7 +72,8 @@ def assign_image(head: nn.Module, size: tuple[int, int], gt: InstanceData) -> As
     levels = head.prior_generator.grid_priors(maps, device=gt.bboxes.device)
     priors = torch.cat(levels)
     level = torch.repeat_interleave(
-        torch.arange(len(levels)), torch.tensor([len(level) for level in levels])
+        torch.arange(len(levels), device=priors.device),
+        torch.tensor([len(level) for level in levels], device=priors.device),
     )
     border = head.train_cfg.get("allowed_border", -1)
     flags = torch.cat(head.prior_generator.valid_flags(maps, size, device=gt.bboxes.device))
@@ -197,9 +200,12 @@ def resizing(config: Config) -> Callable[[int, int], tuple[int, int]]:
     if step is None:
         return lambda width, height: (width, height)
     scale = step.get("scale") or step.get("scales")
-    scales = scale if isinstance(scale[0], (list, tuple)) else [scale]
-    scale = tuple(sorted(tuple(s) for s in scales)[len(scales) // 2])
-    keep = step.get("keep_ratio", step["type"] != "Resize")
+    scales = scale if isinstance(scale, (list, tuple)) else [scale]
+    scales = [scales] if isinstance(scale, tuple) and isinstance(scales[0], int) else scales
+    pairs = [(each, each) if isinstance(each, int) else tuple(each) for each in scales]
+    scale = sorted(pairs)[len(pairs) // 2]
+    # The default of mmcv's Resize, by which the others that choose a scale resize too.
+    keep = step.get("keep_ratio", "Shortest" in step["type"])
 
     def resize(width: int, height: int) -> tuple[int, int]:
         if not keep:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import mmdet_rank._stack  # noqa: F401
+
 import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor

@@ -15,6 +15,5 @@ operators exist, they are used and nothing here is.
 """
 
 from mmdet_rank.mmcv_ops.finder import ORIGIN, install, is_stand_in
-from mmdet_rank.mmcv_ops.table import INSTALL_COMPILED, STAND_INS
 
-__all__ = ["INSTALL_COMPILED", "ORIGIN", "STAND_INS", "install", "is_stand_in"]
+__all__ = ["ORIGIN", "install", "is_stand_in"]

@@ -8,6 +8,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from mmdet_rank.compat import StackError
+
 EXTENSION = "mmcv._ext"
 ORIGIN = "mmdet_rank.mmcv_ops"
 
@@ -46,14 +48,21 @@ def install() -> None:
     """Make `mmcv._ext` importable; compiled operators win where they exist.
 
     Raises:
-        ImportError: There are compiled operators, but they do not load.
+        StackError: There are compiled operators, but they do not load; or torchvision, whose
+            kernels stand in for them, does not.
     """
     if not any(isinstance(finder, StandInFinder) for finder in sys.meta_path):
         sys.meta_path.append(StandInFinder())
     try:
         importlib.import_module(EXTENSION)
-    except ImportError as error:
-        raise ImportError(
+    except (ImportError, RuntimeError, OSError) as error:
+        if "torchvision" in f"{getattr(error, 'name', None)} {error}":
+            raise StackError(
+                "Expected torchvision, whose kernels stand in for mmcv's compiled operators, but "
+                f"it is missing, or made for another torch: {error}\nDo: pip install --upgrade "
+                "torchvision, in the version that goes with the torch that is installed"
+            ) from error
+        raise StackError(
             "The compiled operators of mmcv do not load, most often because they were built for "
             f"another version of torch: {error}\n"
             "Do: reinstall mmcv for this torch, or install one without compiled operators and "

@@ -46,7 +46,10 @@ class PixelMetric(BaseMetric):
             pred = sample["pred_sem_seg"]["data"].squeeze(0).cpu().numpy()
             scores = sample["seg_logits"]["data"].float()
             # One channel is a probability already, by the segmentor.
-            probs = scores[0] if len(scores) == 1 else scores.softmax(0)[self.foreground]
+            if len(scores) == 1:
+                probs = scores[0] if self.foreground == 1 else 1 - scores[0]
+            else:
+                probs = scores.softmax(0)[self.foreground]
             valid, mask = label != self.ignore_index, label == self.foreground
             self.results.append(
                 (

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import mmdet_rank._stack  # noqa: F401
+
 import cv2
 import numpy as np
 import torch

@@ -1,5 +1,6 @@
 """What each floor of the package loads, and in which environments, each in a fresh process."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -206,3 +207,31 @@ def test_what_imports_print(capsys):
             capture_output=True, text=True, check=True, cwd=REPOSITORY,
         )  # fmt: skip
         assert not done.stdout
+
+
+def imports_of(file):
+    """Names of the modules that a file imports at its top, in order."""
+    names = []
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.append(node.module)
+    return names
+
+
+def test_who_needs_mmdetection_prepares_it_first():
+    """Without its operators MMDetection binds others that fail, for good."""
+    ready = {"mmdet_rank._stack", "mmdet_rank.register"}
+    root = REPOSITORY / "mmdet_rank"
+    looked_at = 0
+    for file in sorted(root.rglob("*.py")):
+        names = imports_of(file)
+        needed = [name.split(".")[0] in ("mmdet", "mmcv", "mmseg") for name in names]
+        if not any(needed):
+            continue
+        looked_at += 1
+        packages = [folder / "__init__.py" for folder in file.parents if root in folder.parents]
+        by_package = any(ready & set(imports_of(init)) for init in packages if init.is_file())
+        assert by_package or ready & set(names[: needed.index(True)]), file
+    assert looked_at > 50

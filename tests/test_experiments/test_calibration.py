@@ -1,6 +1,7 @@
 """Thresholds are chosen on one set and judged on the other."""
 
 import json
+import shutil
 
 import calibration
 import numpy as np
@@ -50,7 +51,7 @@ def test_runs_are_judged_on_the_other_set(tmp_path, capsys):
     scores = {"val": (0.9, 0.8, 0.4, 0.3), "test": (0.9, 0.55, 0.7, 0.3)}
     run = tmp_path / "run"
     run.mkdir()
-    (run / "result.json").write_text('{"config": "det"}')
+    (run / "result.json").write_text('{"config": "det", "seed": 0, "iterations": 600}')
     for split, values in scores.items():
         (tmp_path / f"annotations/{split}.json").write_text(json.dumps(truth))
         dets = [
@@ -67,6 +68,13 @@ def test_runs_are_judged_on_the_other_set(tmp_path, capsys):
     assert figures["0.5"]["recall"] == 1
     assert figures["0.5"]["precision"] == pytest.approx(2 / 3)
     assert "F1-optimal" in capsys.readouterr().out
+    # A seed twice, and another budget.
+    again = shutil.copytree(run, tmp_path / "again")
+    assert calibration.main([str(run), str(again), "--data-root", str(tmp_path)]) == 1
+    assert "Expected each seed of det once, but got [0, 0]" in capsys.readouterr().err
+    (again / "result.json").write_text('{"config": "det", "seed": 1, "iterations": 160}')
+    assert calibration.main([str(run), str(again), "--data-root", str(tmp_path)]) == 1
+    assert "Expected runs of one budget" in capsys.readouterr().err
 
 
 def test_a_run_that_has_not_ended_is_named(tmp_path, capsys):

@@ -96,8 +96,8 @@ def test_every_loss_of_the_grid_builds():
         assert set(figures) <= set(select(None, [0.5, 1.0, 1.5]))
         for iou, f1, recall, precision in figures.values():
             # F1 and IoU follow from one another up to rounding and the mean over ten trainings.
-            assert 200 * iou / (100 + iou) == pytest.approx(f1, abs=0.4)
-            assert 2 * recall * precision / (recall + precision) == pytest.approx(f1, abs=3.5)
+            assert 200 * iou / (100 + iou) == pytest.approx(f1, abs=0.25)
+            assert 2 * recall * precision / (recall + precision) == pytest.approx(f1, abs=0.65)
 
 
 def test_crops_are_from_the_middle(tmp_path):

@@ -61,14 +61,25 @@ def test_mistakes_are_told_before_anything_begins(tmp_path, capsys):
     data = ["--data-root", tmp_path / "data"]
     assert "data/annotations/train.json does not exist" in refused(config, *out, *data)
     assert not (tmp_path / "out").exists()
+    assert "--max-iters of 2 or more, but got 1" in refused(config, *out, "--max-iters", 1)
+    data += ["--images", labelled_data.write_coco(tmp_path / "coco") / "annotations"]
+    (tmp_path / "data" / "annotations").mkdir(parents=True)
+    for split in ("train", "val", "test", "conversion"):
+        (tmp_path / "data" / "annotations" / f"{split}.json").write_text(split)
     (tmp_path / "out").mkdir()
     result = tmp_path / "out" / "result.json"
     result.write_text("{}")
-    assert real_data.main([str(config), *out]) == 0
+    assert real_data.main(list(map(str, (config, *out, *data)))) == 0
     assert f"Found {result}" in capsys.readouterr().out
     other = config.with_name("atss_lite0_fpn_bccd.py")
     for changed in ((config, "--seed", 1), (config, "--amp"), (config, "--max-iters", 7), (other,)):
-        assert "give another --out, or delete that one" in refused(*changed, *out)
+        assert "give another --out, or delete that one" in refused(*changed, *out, *data)
+    # Other data in the same place, and another config of the same name.
+    mine = tmp_path / config.name
+    mine.write_text(f"_base_ = '{config}'\nlog_level = 'ERROR'\n")
+    assert "but it has changed since" in refused(mine, *out, *data)
+    (tmp_path / "data" / "annotations" / "val.json").write_text("other")
+    assert "give another --out, or delete that one" in refused(config, *out, *data)
 
 
 def test_a_curve_is_that_of_one_training(tmp_path, monkeypatch):

@@ -174,5 +174,9 @@ def test_size_that_the_detector_sees():
     assert of(keep, wrapped=True)(640, 480) == (1067, 800)
     assert of(dict(type="Resize", scale=(512, 512)))(640, 480) == (512, 512)
     several = dict(type="RandomChoiceResize", scales=[(1333, 640), (1333, 720), (1333, 800)])
-    assert of(several)(640, 480) == (960, 720)
+    assert of(several | dict(keep_ratio=True))(640, 480) == (960, 720)
+    # As mmcv has it.
+    assert of(several)(640, 480) == (1333, 720)
+    for scale in (640, [640, 640], (640, 640)):
+        assert of(dict(type="Resize", scale=scale))(640, 480) == (640, 640)
     assert of(dict(type="RandomFlip"))(640, 480) == (640, 480)

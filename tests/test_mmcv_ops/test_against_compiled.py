@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmdet_rank import mmcv_ops
+from mmdet_rank.mmcv_ops import table
 
 pytestmark = [
     pytest.mark.compiled_mmcv,
@@ -112,7 +113,7 @@ def test_stand_in_equals_compiled(case, device, monkeypatch):
     if device == "cpu" and case in CUDA_ONLY:
         pytest.skip("mmcv has this operator for CUDA alone")
     compiled = results(case, device)
-    stand_ins = SimpleNamespace(**mmcv_ops.STAND_INS)
+    stand_ins = SimpleNamespace(**table.STAND_INS)
     for name, module in list(sys.modules.items()):
         if name.startswith("mmcv.ops.") and hasattr(module, "ext_module"):
             monkeypatch.setattr(module, "ext_module", stand_ins)

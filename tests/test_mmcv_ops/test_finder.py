@@ -7,6 +7,8 @@ import mmcv
 import pytest
 
 from mmdet_rank import mmcv_ops
+from mmdet_rank.compat import StackError
+from mmdet_rank.mmcv_ops import finder
 
 
 @pytest.fixture
@@ -30,5 +32,21 @@ def test_compiled_operators_win(extension):
 def test_compiled_operators_that_do_not_load_are_not_replaced(extension):
     extension.write_text("raise ImportError('undefined symbol: _ZN3c10')\n")
     importlib.invalidate_caches()
-    with pytest.raises(ImportError, match=r"undefined symbol.*\nDo: reinstall mmcv"):
+    with pytest.raises(StackError, match=r"undefined symbol.*\nDo: reinstall mmcv"):
+        mmcv_ops.install()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'torchvision'", name="torchvision"),
+        RuntimeError("operator torchvision::nms does not exist"),
+    ],
+)
+def test_torchvision_that_does_not_load_is_told(monkeypatch, error):
+    def fail(name):
+        raise error
+
+    monkeypatch.setattr(finder.importlib, "import_module", fail)
+    with pytest.raises(StackError, match=r"Expected torchvision, .*\nDo: pip install --upgr"):
         mmcv_ops.install()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+import mmdet_rank._stack  # noqa: F401
+
 import mmdet
 import torch
 import yaml

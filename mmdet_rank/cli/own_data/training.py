@@ -86,7 +86,7 @@ def quiet(log: Path) -> Iterator:
         yield terminal
 
 
-def _evaluate(cfg: Config, folder: Path, runner: Runner, trust: bool) -> dict:
+def _evaluate(cfg: Config, folder: Path, runner: Runner, trust: bool = False) -> dict:
     best = _best_checkpoint(cfg, folder)
     checkpoint = checkpoints.read_checkpoint(str(best), trust=trust)
     weights = checkpoint["state_dict"]
