@@ -53,7 +53,7 @@ def build_dataset(root, **options):
 
 
 def tiny_config(tmp_path, name="hfm-unet-s_1xb16-1k_96x96"):
-    cfg = Config.fromfile(f"configs/cracks/{name}.py")
+    cfg = Config.fromfile(CRACKS / f"{name}.py")
     cfg.merge_from_dict(TINY)
     path = tmp_path / f"{name}.py"
     cfg.dump(path)
