@@ -66,7 +66,7 @@ def run_once(
         UserError: The run failed, or was begun with another config.
     """
     folder = work_dir / f"{config.stem}_seed{seed}"
-    keep_config(folder, config)
+    keep_config(folder, config, options)
     result = folder / "result.json"
     if result.is_file():
         print(f"Found {result}")
@@ -231,22 +231,28 @@ def check_runs(runs: Mapping[str, Sequence[Mapping]]) -> None:
             )
 
 
-def keep_config(folder: Path, config: Path) -> None:
+def keep_config(folder: Path, config: Path, options: Sequence[str] = ()) -> None:
     """Note of which config a run is, for it is found or continued by the config's name.
 
+    Args:
+        folder: Of the run.
+        config: Its config.
+        options: Its ``--cfg-options``; those of a run that noted none are not compared.
+
     Raises:
-        UserError: The config has changed since the run began.
+        UserError: The config or an option has changed since the run began.
     """
     content = json.dumps(Config.fromfile(config).to_dict(), sort_keys=True, default=str)
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
     file = folder / "config.json"
-    if file.is_file() and load_json(file) != {"sha256": fingerprint}:
+    now = {"sha256": fingerprint} | ({"options": list(options)} if options else {})
+    if file.is_file() and now | load_json(file) != now:
         raise UserError(
-            f"Expected {config} as it was when the run in {folder} began, but it has changed "
-            "since; delete that folder, or give another --work-dir"
+            f"Expected {config} and its options as they were when the run in {folder} began, but "
+            "they have changed since; delete that folder, or give another --work-dir"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(file, {"sha256": fingerprint})
+    write_json(file, now)
 
 
 def measure(config: Path, training: Path, prefix: Path) -> dict:

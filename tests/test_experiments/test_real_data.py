@@ -77,7 +77,7 @@ def test_mistakes_are_told_before_anything_begins(tmp_path, capsys):
     # Other data in the same place, and another config of the same name.
     mine = tmp_path / config.name
     mine.write_text(f"_base_ = '{config}'\nlog_level = 'ERROR'\n")
-    assert "but it has changed since" in refused(mine, *out, *data)
+    assert "but they have changed since" in refused(mine, *out, *data)
     (tmp_path / "data" / "annotations" / "val.json").write_text("other")
     assert "give another --out, or delete that one" in refused(config, *out, *data)
 

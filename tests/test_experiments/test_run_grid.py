@@ -10,6 +10,7 @@ import grids
 import numpy as np
 import pytest
 import run_grid
+import runs
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -226,3 +227,18 @@ def test_list_and_mistakes(capsys):
     assert "nowhere/manifest.json does not exist" in capsys.readouterr().err
     assert run_grid.main(["8.4", "--config", str(config)]) == 1
     assert "Expected no --config with table 8.4" in capsys.readouterr().err
+
+
+def test_a_run_of_other_options_is_not_taken_for_this_one(tmp_path):
+    config = tmp_path / "c.py"
+    config.write_text("a = 1")
+    runs.keep_config(tmp_path / "run", config, ["model.x=1"])
+    runs.keep_config(tmp_path / "run", config, ["model.x=1"])
+    with pytest.raises(UserError, match="and its options as they were"):
+        runs.keep_config(tmp_path / "run", config, ["model.x=2"])
+    # One that noted none, of an earlier version.
+    runs.keep_config(tmp_path / "old", config)
+    runs.keep_config(tmp_path / "old", config, ["model.x=2"])
+    config.write_text("a = 2")
+    with pytest.raises(UserError, match="and its options as they were"):
+        runs.keep_config(tmp_path / "old", config, ["model.x=2"])
