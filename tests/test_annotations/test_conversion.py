@@ -6,16 +6,12 @@ import json
 import commands
 import cv2
 import labelled_data
-import numpy as np
 import pytest
 from PIL import Image
 
 from mmdet_rank.annotations import conversion
 from mmdet_rank.annotations.conversion import convert_data, read_data
 from mmdet_rank.annotations.pictures import list_files
-from mmdet_rank.annotations.records import Labelled, Picture
-from mmdet_rank.annotations.split import split_pictures
-from mmdet_rank.cli.main import main
 
 FORMS = {
     "Pascal VOC": labelled_data.write_voc,
@@ -414,103 +410,3 @@ def test_what_a_prediction_has_drawn_is_not_data(tmp_path):
     (drawn / "detections.json").unlink()
     (drawn / "detections.json").symlink_to("nowhere")
     assert len(list_files(root)) == 10
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_a_picture_whose_objects_are_all_left_out_is_left_out_too(tmp_path, form):
-    root = FORMS[form](tmp_path / "data")
-    before = read_data(root)
-    if form == "COCO":
-        file = root / "annotations/instances_train2017.json"
-        content = json.loads(file.read_text())
-        for entry in content["annotations"]:
-            if entry["image_id"] == 8:
-                entry["bbox"][2] = 0
-        file.write_text(json.dumps(content))
-    elif form == "YOLO":
-        (root / "labels/train/b.txt").write_text("0 100 120 300 380\n")
-    elif form == "Pascal VOC":
-        flat = [("ring", 10, 12, 10, 50)]
-        (root / "Annotations/b.xml").write_text(labelled_data.voc_xml("b", flat))
-    elif form == "LabelMe":
-        point = labelled_data.labelme_data("b", shape_type="point")
-        (root / "train/b.json").write_text(json.dumps(point))
-    else:
-        for file in root.rglob("b.png"):
-            cv2.imwrite(str(file), np.zeros((5, 5), np.uint8))
-    found = read_data(root)
-    assert found.left_out[conversion.UNUSABLE] == 1
-    left = [p.file.stem for p in found.splits["train"]]
-    assert left == [p.file.stem for p in before.splits["train"] if p.file.stem != "b"]
-
-
-def test_corners_in_a_folder_of_coco_are_told(tmp_path, capsys):
-    root = labelled_data.write_coco(tmp_path / "data")
-    for file in root.glob("annotations/*.json"):
-        content = json.loads(file.read_text())
-        for entry in content["annotations"]:
-            x, y, width, height = entry["bbox"]
-            entry["bbox"] = [x, y, x + width, y + height]
-        file.write_text(json.dumps(content))
-    assert main(["convert-data", str(root), "--out", str(tmp_path / "out")]) == 0
-    told = "instances_train2017.json: The 5 boxes look like corners [x1, y1, x2, y2]"
-    assert told in capsys.readouterr().out
-
-
-def test_dark_pictures_of_16_bits_are_told(tmp_path):
-    root = labelled_data.write_coco(tmp_path / "data")
-    content = json.loads((root / "annotations/instances_train2017.json").read_text())
-    for image, most in zip(content["images"], (4095, 65535, 900), strict=False):
-        image["file_name"] = image["file_name"].replace(".jpg", ".png")
-        pixels = np.full((image["height"], image["width"]), most, np.uint16)
-        cv2.imwrite(str(root / "train2017" / image["file_name"]), pixels)
-    (root / "annotations/instances_train2017.json").write_text(json.dumps(content))
-    found = read_data(root)
-    (told,) = [note for note in found.notes if "16 bits" in note]
-    assert told.startswith("2 of 3 pictures of 16 bits that were looked at")
-    assert len(found.splits["train"]) == 4
-
-
-@pytest.mark.parametrize(
-    ("numbers", "share", "taken"),
-    # Of classes with few pictures, as many as the share of all pictures, but ten at any rate.
-    [
-        ([2] * 3, 0.2, 3),
-        ([2] * 500, 0.2, 200),
-        ([3] * 500, 0.05, 75),
-        ([2] * 30, 0.1, 10),
-        ([10] * 4, 0.2, 8),
-        ([48] * 20 + [2] * 30, 0.2, 20 * 10 + 30),
-        ([100] * 10 + [8] * 40, 0.05, 10 * 5 + 40),
-    ],
-)
-def test_many_rare_classes_do_not_take_more_than_the_share(tmp_path, numbers, share, taken):
-    pictures = [
-        Picture(tmp_path / f"{name}_{i}.jpg", 9, 9, [Labelled(f"c{name}", (0, 0, 5, 5))])
-        for name, number in enumerate(numbers)
-        for i in range(number)
-    ]
-    stay, away = split_pictures(pictures, share, 0)
-    assert (len(stay), len(away)) == (sum(numbers) - taken, taken)
-    assert {p.objects[0].category for p in away} <= {p.objects[0].category for p in stay}
-
-
-def test_what_is_taken_has_an_object(tmp_path):
-    labelled = [
-        Picture(tmp_path / f"{name}.jpg", 9, 9, [Labelled(name, (0, 0, 5, 5))]) for name in "abc"
-    ]
-    empty = [Picture(tmp_path / f"{number}.jpg", 9, 9) for number in range(5)]
-    for seed in range(3):
-        _, away = split_pictures([*labelled, *empty], 0.2, seed)
-        assert sorted(len(picture.objects) for picture in away) == [0, 1]
-
-
-def test_a_training_set_that_is_all_left_out_is_not_taken_for_part_of_validation(tmp_path):
-    root = labelled_data.write_yolo(tmp_path / "data")
-    for file in root.glob("labels/train/*.txt"):
-        file.write_text("0 100 120 300 380\n")
-    (root / "images/train/e.jpg").unlink()
-    found = read_data(root)
-    assert [p.file.stem for p in found.splits["val"]] == ["d"]
-    assert found.splits["train"] == []
-    assert not [note for note in found.notes if "has all pictures of train" in note]
