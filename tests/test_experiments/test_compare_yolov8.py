@@ -38,6 +38,8 @@ def test_a_training_beside_one_that_is_there(tmp_path, monkeypatch, capsys):
     write_data(tmp_path / "data")
     work_dir, out = tmp_path / "work", tmp_path / "figures.json"
     options = ["train_dataloader.batch_size=2", "default_hooks.logger.interval=1"]
+    # By its name MMEngine would find the visualizer of another test in this process.
+    options += ["visualizer.name=compare_yolov8"]
     for loader in ("train", "val", "test"):
         options += [f"{loader}_dataloader.num_workers=0"]
         options += [f"{loader}_dataloader.persistent_workers=False"]
