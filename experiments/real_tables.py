@@ -76,20 +76,24 @@ def gather(folders: list[Path]) -> list[str]:
 def blocks() -> dict[Path, dict[str, str]]:
     """The tables of the documents, by name, of the results that there are.
 
-    Those of classes, learning curves and thresholds are of the longest trainings on each data set.
+    Those of classes, learning curves and thresholds are of the budget that most detectors were
+    trained for on each data set, the longest of such. A longer budget of fewer detectors has the
+    first table and the curves, a shorter one the first alone.
     """
     tables, short = {}, {}
     for data in DATA:
         by_budget = {_budget(file): file.stem for file in RESULTS.glob(f"real_{data}_*[0-9].json")}
-        for stem in by_budget.values():
-            tables[stem] = detectors_table(load_json(RESULTS / f"{stem}.json"))
         if not by_budget:
             continue
-        longest = by_budget[max(by_budget)]
-        rows = load_json(RESULTS / f"{longest}.json")
-        tables[f"{longest}_classes"] = classes_table(rows)
-        tables[f"{longest}_curve"] = curve_table(rows)
-        thresholds = RESULTS / f"{longest}_thresholds.json"
+        found = {b: load_json(RESULTS / f"{stem}.json") for b, stem in by_budget.items()}
+        main_budget = max(found, key=lambda budget: (len(found[budget]), budget))
+        for budget, stem in by_budget.items():
+            tables[stem] = detectors_table(found[budget])
+            if budget >= main_budget:
+                tables[f"{stem}_curve"] = curve_table(found[budget])
+        rows, stem = found[main_budget], by_budget[main_budget]
+        tables[f"{stem}_classes"] = classes_table(rows)
+        thresholds = RESULTS / f"{stem}_thresholds.json"
         if thresholds.is_file():
             tables[thresholds.stem] = thresholds_table(load_json(thresholds))
         if data == "bccd":

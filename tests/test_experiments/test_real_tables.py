@@ -24,29 +24,39 @@ def run(config, seed, value, iterations=160):
 
 def test_runs_are_gathered_and_tabled(tmp_path, monkeypatch):
     monkeypatch.setattr(real_tables, "RESULTS", tmp_path)
-    for number, (config, value) in enumerate(
-        [("atss_lite0_fpn_bccd", 0.4), ("rs-atss_lite0_fpn_bccd", 0.3)] * 2
-    ):
-        folder = tmp_path / f"run{number}"
-        folder.mkdir()
-        content = run(config, number, value + 0.1 * (number > 1))
-        (folder / "result.json").write_text(json.dumps(content))
-    longer = tmp_path / "longer"
-    longer.mkdir()
-    (longer / "result.json").write_text(json.dumps(run("atss_lite0_fpn_bccd", 0, 0.6, 600)))
+
+    def add(name, result):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "result.json").write_text(json.dumps(result))
+
+    ranked, stock = "rs-atss_lite0_fpn_bccd", "atss_lite0_fpn_bccd"
+    for number, (config, value) in enumerate([(stock, 0.4), (ranked, 0.3)] * 2):
+        add(f"run{number}", run(config, number, value + 0.1 * (number > 1)))
+    add("stock600", run(stock, 0, 0.6, 600))
     stems = real_tables.gather([*tmp_path.iterdir(), tmp_path / "nothing"])
     assert sorted(stems) == ["real_bccd_160", "real_bccd_600"]
     tables, short = real_tables.blocks().values()
-    # The longest trainings are those of the other tables, and of the README.
-    longest = {f"real_bccd_600{part}" for part in ("", "_classes", "_curve")}
-    assert set(tables) == {"real_bccd_160", *longest}
+    # A longer budget of fewer detectors does not take the other tables from the one of all.
+    assert set(tables) == {
+        *(f"real_bccd_160{part}" for part in ("", "_classes", "_curve")),
+        *(f"real_bccd_600{part}" for part in ("", "_curve")),
+    }
     assert tables["real_bccd_600"].splitlines()[2:] == [
         "| ATSS | MMDetection | boxes" + " | 60.0" * len(FIGURES) + " | 0.60 |"
     ]
     first, second = tables["real_bccd_160"].splitlines()[2:]
     assert first.startswith("| ATSS | RS Loss | boxes | 35.0 ± 7.1 |")
     assert second.startswith("| ATSS | MMDetection | boxes | 45.0 ± 7.1 |")
-    assert short["real"].splitlines()[2:] == ["| ATSS | MMDetection" + " | 60.0" * 3 + " | 60.0 |"]
+    assert short["real"].splitlines()[2].startswith("| ATSS | RS Loss | 35.0 ± 7.1 |")
+    # Of budgets of as many detectors it is the longest.
+    add("ranked600", run(ranked, 0, 0.7, 600))
+    real_tables.gather([*tmp_path.iterdir()])
+    longest, short = real_tables.blocks().values()
+    assert set(longest) == {
+        "real_bccd_160",
+        *(f"real_bccd_600{part}" for part in ("", "_classes", "_curve")),
+    }
+    assert short["real"].splitlines()[3] == "| ATSS | MMDetection" + " | 60.0" * 4 + " |"
     (tmp_path / "real_bccd_600.json").unlink()
     tables, short = real_tables.blocks().values()
     assert "| AP, a | oLRP, a | AP, b | oLRP, b |" in tables["real_bccd_160_classes"]
