@@ -90,6 +90,19 @@ class Conversion:
         return "\n".join([*lines, *self.data.notes])
 
 
+def check_there(root: str | Path) -> None:
+    """Refuse a data set that does not exist.
+
+    Raises:
+        FileNotFoundError: There is no such folder or file.
+    """
+    if not Path(root).exists():
+        raise FileNotFoundError(
+            f"Expected a folder with a data set, but {os.path.abspath(root)} does not exist; give "
+            "the folder that holds the pictures and their annotations."
+        )
+
+
 def read_data(root: str | Path) -> DataSet:
     """Read a data set in whatever form it is.
 
@@ -102,11 +115,7 @@ def read_data(root: str | Path) -> DataSet:
     """
     # Readers get a whole path. Links are not followed: the files are those that the user named.
     root = Path(os.path.abspath(root))
-    if not root.exists():
-        raise FileNotFoundError(
-            f"Expected a folder with a data set, but {root} does not exist; give the folder that "
-            "holds the pictures and their annotations."
-        )
+    check_there(root)
     found = [name for name, (find, _) in FORMS.items() if find(root)]
     if not found:
         raise ValueError(describe_unrecognised(root))

@@ -148,8 +148,8 @@ def _run(name: str, argv: Sequence[str], prog: str) -> int | None:
         if not str(error).startswith("No module named"):
             raise UserError(str(error)) from error  # It says itself what to install.
         raise UserError(
-            f"Expected {package} for {PROGRAM} {name}, but it is not installed; do: "
-            "pip install 'mmdet-rank[mmdet]'"
+            f"Expected {package} for {PROGRAM} {name}, but it is not installed; do what "
+            f"`{PROGRAM} check` says"
         ) from error
 
 

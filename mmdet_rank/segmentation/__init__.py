@@ -12,7 +12,7 @@ from mmdet_rank._stack import without_onedl
 if importlib.util.find_spec("mmseg") is None:
     raise ImportError(
         "Expected MMSegmentation for mmdet_rank.segmentation, but it is not installed; do: "
-        "pip install 'mmdet-rank[seg]'"
+        "pip install onedl-mmsegmentation==1.4.2 segmentation-models-pytorch"
     )
 
 with without_onedl():

@@ -33,7 +33,7 @@ class SMPUNet(BaseModule):
         except ImportError as error:
             raise ImportError(
                 "Expected segmentation-models-pytorch for SMPUNet, but it cannot be imported; "
-                "install it: pip install mmdet-rank[seg]"
+                "install it: pip install segmentation-models-pytorch"
             ) from error
         model = smp.Unet(
             encoder_name,

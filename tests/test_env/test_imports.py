@@ -179,9 +179,7 @@ print(main(["eval", *files]))
     assert "Traceback" not in errors
     assert errors.count("error: mmdet_rank cannot use this environment.") == 2
     assert errors.count("Expected torch >=2.4 (distribution torch), but it is not installed") == 2
-    last = (
-        "error: Expected cv2 for mmdet-rank make-digits, but it is not installed; do: pip install"
-    )
+    last = "error: Expected cv2 for mmdet-rank make-digits, but it is not installed; do what `mmdet"
     assert last in errors
 
 

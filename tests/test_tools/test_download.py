@@ -100,7 +100,12 @@ def test_without_network_the_command_says_what_to_do(hub, tmp_path, monkeypatch,
     assert message.endswith("by --base FILE, or train from the backbone that is installed by "
                             "--base imagenet")  # fmt: skip
     assert list(hub.iterdir()) == []
-    assert not (out / "config.py").exists()
+    # Nothing was begun; and for data that is not there nothing is asked of the network.
+    assert not out.exists()
+    assert main(["train", str(tmp_path / "mistyped"), "--base", "coco"]) == 1
+    said = capsys.readouterr()
+    assert "mistyped does not exist" in said.err
+    assert "Downloading" not in said.out
 
 
 def test_every_family_has_published_weights():

@@ -96,6 +96,9 @@ def test_a_stock_checkpoint_of_mmdetection(polygons, tmp_path, capsys):
     assert f"From {tmp_path / 'stock.pth'}: {taken} weights are taken." in said
     assert f"New, at random: {', '.join(new)}." in said
     assert f"Not taken from it: {', '.join(unused)}." in said
+    names = json.loads((work / "annotations" / "start.json").read_text())
+    assert len(names["taken"]) == taken
+    assert (names["new"], names["not taken"]) == (new, unused)
     best = torch.load(work / "best.pth", weights_only=True)
     # What is frozen stayed as it was in the checkpoint, and what is not was trained from there.
     frozen = "backbone.layer1.0.conv1.weight"

@@ -17,6 +17,7 @@ import argparse
 
 from mmdet_rank.cli.arguments import add_run_arguments, add_split_arguments
 from mmdet_rank.cli.errors import UserError
+from mmdet_rank.cli.own_data.detectors import check_base, find_detector
 
 #: Arguments that belong to data alone, and to configs alone, with their defaults.
 OF_DATA = {
@@ -92,6 +93,8 @@ def run(args: argparse.Namespace) -> None:
         return
     advice = "train on the data once, then train DIR/config.py, which the work folder gets, with it"
     _refuse(args, OF_CONFIGS, "a config", advice)
+    # What is mistyped is told before MMDetection is loaded, which takes seconds.
+    check_base(find_detector(args.detector), args.base)
     from mmdet_rank.cli.own_data.command import train_on_data
 
     train_on_data(args)

@@ -12,7 +12,7 @@ from typing import Any
 
 import mmdet_rank.register  # noqa: F401
 
-from mmdet_rank.annotations.conversion import Conversion, convert_data
+from mmdet_rank.annotations.conversion import Conversion, check_there, convert_data
 from mmdet_rank.annotations.pictures import CONVERSION
 from mmdet_rank.cli.checkpoints import find_latest
 from mmdet_rank.cli.commands.train import OF_DATA
@@ -115,6 +115,8 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
         )
     _check_overwritten(folder)
     with refused_input():
+        check_there(args.config)
+        weights = _find_weights(detector, base)
         conversion = convert_data(
             args.config,
             folder,
@@ -126,7 +128,7 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
     print(conversion.describe(), flush=True)
     _check_masks(detector, facts)
     with refused_input():
-        model, optimizer, hooks, load_from = _choose_start(args, detector, base, facts, folder)
+        model, optimizer, hooks, load_from = _choose_start(args, detector, base, weights, facts, folder)
     lr, lr_batch = BASE_LR, BASE_BATCH
     if optimizer is not None:
         lr, lr_batch = optimizer["optimizer"]["lr"], optimizer.pop("batch")
@@ -205,8 +207,30 @@ def _batch_size(args: argparse.Namespace) -> int | None:
     return batch
 
 
+def _find_weights(detector: Detector, base: str) -> str | None:
+    """Find or download what training starts from, before anything is read or written.
+
+    Returns:
+        The file of a checkpoint; None where there is none, or a backbone that is installed.
+    """
+    if base == "none":
+        return None
+    if base == "imagenet":
+        load_package_weights(WEIGHTS)  # refuses here if they are not installed
+        return None
+    if base == "coco" and detector.stock is not None:
+        stock = make_model(read_config(f"mmdet::{detector.stock}"), 80, "file")
+        return start.download(start.published_weights(detector.stock), stock)
+    return base
+
+
 def _choose_start(
-    args: argparse.Namespace, detector: Detector, base: str, facts: DataFacts, folder: Path
+    args: argparse.Namespace,
+    detector: Detector,
+    base: str,
+    filename: str | None,
+    facts: DataFacts,
+    folder: Path,
 ) -> tuple[dict, dict | None, list[dict], str | None]:
     """The model with its weights.
 
@@ -214,18 +238,12 @@ def _choose_start(
         The model, its optimizer (None for AdamW), the hooks of its losses, and what to load.
     """
     number = len(facts.classes)
-    if base in ("imagenet", "none"):
+    if filename is None:
         source = read_config(detector.small)
-        if base == "imagenet":
-            load_package_weights(WEIGHTS)  # refuses now what would fail after the data was read
         return make_model(source, number, base), None, _hooks(source), None
     sources = {name: read_config(name) for name in {detector.small, detector.large}}
-    if base == "coco" and detector.stock is not None:
+    if base == "coco":
         sources.pop(detector.small)
-        stock = make_model(read_config(f"mmdet::{detector.stock}"), 80, "file")
-        filename = start.download(start.published_weights(detector.stock), stock)
-    else:
-        filename = base
     checkpoint = start.load_base(filename, trust=args.trust_checkpoint)
     same = start.checkpoint_classes(checkpoint) == facts.classes
     fits = {}
@@ -235,9 +253,9 @@ def _choose_start(
         fits[name] = start.fit_weights(model, checkpoint, classifier, same_classes=same)
     name = max(fits, key=lambda each: fits[each].share)
     start.check_enough(fits[name], filename, detector.name)
-    print(fits[name].describe(filename), flush=True)
     path = folder / "annotations" / "start.pt"
-    start.write_start(path, fits[name])
+    names = start.write_start(path, fits[name])
+    print(f"{fits[name].describe(filename)}\nAll names are in {names}", flush=True)
     source = sources[name]
     optimizer = None
     if name == detector.large != detector.small:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mmdet_rank.cli.checkpoints import read_checkpoint
 from mmdet_rank.cli.errors import UserError
-from mmdet_rank.files import written_whole
+from mmdet_rank.files import write_json, written_whole
 
 _MEGABYTE = 1_000_000
 _FLOAT = 4
@@ -115,10 +115,17 @@ def checkpoint_classes(checkpoint: Mapping) -> tuple[str, ...] | None:
     return tuple(classes) if classes is not None else None
 
 
-def write_start(path: Path, fit: Fit) -> None:
-    """Save the weights that fit, for ``load_from``."""
+def write_start(path: Path, fit: Fit) -> Path:
+    """Save the weights that fit, for ``load_from``, and beside them what became of every name.
+
+    Returns:
+        The file of the names.
+    """
     with written_whole(path) as temporary:
         torch.save({"state_dict": fit.taken, "meta": {}}, temporary)
+    names = path.with_suffix(".json")
+    write_json(names, {"taken": list(fit.taken), "new": fit.new, "not taken": fit.unused})
+    return names
 
 
 def check_enough(fit: Fit, filename: str, detector: str) -> None:

