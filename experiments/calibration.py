@@ -1,4 +1,4 @@
-"""Where to cut the scores: thresholds by LRP Error, by F1, and 0.5, chosen and judged apart.
+r"""Where to cut the scores: thresholds by LRP Error, by F1, and 0.5, chosen and judged apart.
 
 For each run of ``experiments/real_data.py`` the thresholds of every class are chosen on the
 validation set, where LRP Error is least and where F1 is greatest (at IoU 0.5), and judged on the

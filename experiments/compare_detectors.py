@@ -1,4 +1,4 @@
-"""Detectors by one budget, on the data of their configs: AP, LRP Error, rank correlation, time.
+r"""Detectors by one budget, on the data of their configs: AP, LRP Error, rank correlation, time.
 
 Each config is trained with each seed and tested; runs whose results are in the work folder are not
 repeated.

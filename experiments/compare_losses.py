@@ -1,4 +1,4 @@
-"""All losses on a folder of images and masks, several seeds each: tables, plot and pictures.
+r"""All losses on a folder of images and masks, several seeds each: tables, plot and pictures.
 
 A small U-Net is trained with each loss from the same start on the same images, scaled once to one
 size. What comes out, in OUT: ``runs/LOSS_SEED.json`` with the figures of each training, which is

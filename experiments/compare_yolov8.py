@@ -1,4 +1,4 @@
-"""YOLOv8 from n to x, without and with REG in every size, beside the figures that REG's page has.
+r"""YOLOv8 from n to x, without and with REG in every size, beside the figures that REG's page has.
 
 The page compares sizes and has REG in l and x alone, so that size and loss change together; here
 both are told apart. The configs are those of road assets in ``configs/reg``; with ``--data-root``

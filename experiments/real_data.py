@@ -1,4 +1,4 @@
-"""One training on real data, its learning curve, and its figures on validation and test set.
+r"""One training on real data, its learning curve, and its figures on validation and test set.
 
 Everything happens in one process, so that many short trainings share a machine well. Training
 starts from pretrained weights, validates every quarter, and ends with a test; what comes out is

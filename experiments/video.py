@@ -1,4 +1,4 @@
-"""Video object detection and its score thresholds: the use case of thesis H.1.
+r"""Video object detection and its score thresholds: the use case of thesis H.1.
 
 A detector of still images on clips of moving digits, in three ways:
 

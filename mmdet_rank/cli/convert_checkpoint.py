@@ -1,4 +1,4 @@
-"""Turn a checkpoint of the RankSortLoss or aLRPLoss repository into one of this package.
+r"""Turn a checkpoint of the RankSortLoss or aLRPLoss repository into one of this package.
 
 The published checkpoints were written by MMDetection 1 and 2. Those of YOLOv8 may have the names
 of mmyolo, or numbered layers (``model.0.conv.weight``) as where YOLOv8 was introduced. The new

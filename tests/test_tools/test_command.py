@@ -78,6 +78,8 @@ def test_every_help_has_an_example(helps):
         assert code == 0
         assert f"usage: mmdet-rank {name}" in printed
         assert f"    mmdet-rank {name}" in printed, f"{name} has no example"
+        # A line that goes on below says so, or the shell would not.
+        assert max(map(len, printed.splitlines())) <= 100, name
         assert f"  {name} " in overview
 
 

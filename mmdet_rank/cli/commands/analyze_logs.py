@@ -1,4 +1,4 @@
-"""Plot curves of logs, or print the times of iterations.
+r"""Plot curves of logs, or print the times of iterations.
 
 MMDetection's own tool, run for logs of this package.
 

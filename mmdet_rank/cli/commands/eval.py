@@ -1,4 +1,4 @@
-"""Evaluate detection results by LRP Error and AP, from files alone.
+r"""Evaluate detection results by LRP Error and AP, from files alone.
 
 Examples:
     mmdet-rank eval --annotations instances_val2017.json --results dt.bbox.json \

@@ -1,4 +1,4 @@
-"""Evaluate a detector from a config and a checkpoint.
+r"""Evaluate a detector from a config and a checkpoint.
 
 Examples:
     mmdet-rank test CONFIG work_dirs/atss/epoch_12.pth

@@ -128,7 +128,9 @@ def _prepare(args: argparse.Namespace, detector: Detector, folder: Path) -> dict
     print(conversion.describe(), flush=True)
     _check_masks(detector, facts)
     with refused_input():
-        model, optimizer, hooks, load_from = _choose_start(args, detector, base, weights, facts, folder)
+        model, optimizer, hooks, load_from = _choose_start(
+            args, detector, base, weights, facts, folder
+        )
     lr, lr_batch = BASE_LR, BASE_BATCH
     if optimizer is not None:
         lr, lr_batch = optimizer["optimizer"]["lr"], optimizer.pop("batch")
