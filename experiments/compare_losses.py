@@ -37,7 +37,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
-from runs import commit_of, keep_settings
+from runs import commit_of, digest, keep_settings
 
 import mmdet_rank.segmentation  # noqa: F401
 from mmdet_rank.annotations.mask_files import MaskReader, check_sizes, find_pairs
@@ -87,8 +87,9 @@ def compare_losses(args: argparse.Namespace) -> None:
     with refused_input():
         losses = select(args.losses, args.margins)
         pairs = find_images(args)
-        keep_settings(args.out, source(args) | settings(args), "give another --out")
-        data = scaled_data(args, pairs)
+        origin = source(args, pairs)
+        keep_settings(args.out, origin | settings(args), "give another --out")
+        data = scaled_data(args, pairs, origin)
     init_default_scope("mmseg")
     for seed in args.seeds:
         for name, (_, loss) in losses.items():
@@ -113,7 +114,7 @@ def find_images(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     )
 
 
-def scaled_data(args: argparse.Namespace, pairs: list[tuple[Path, Path]]) -> Path:
+def scaled_data(args: argparse.Namespace, pairs: list[tuple[Path, Path]], origin: dict) -> Path:
     """The images and masks, scaled once to the size of the network.
 
     A mask's pixel is foreground where at least half of what it covers is.
@@ -124,7 +125,7 @@ def scaled_data(args: argparse.Namespace, pairs: list[tuple[Path, Path]]) -> Pat
     parent = args.scaled or args.out
     data = parent / f"data_{args.size}"
     if data.is_dir():
-        keep_settings(data, source(args), "give another folder")
+        keep_settings(data, origin, "give another folder")
         return data
     reader = MaskReader(args.threshold, args.mat_field, args.mask_value)
     parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +144,7 @@ def scaled_data(args: argparse.Namespace, pairs: list[tuple[Path, Path]]) -> Pat
         name = f"{number:05d}.png"
         cv2.imwrite(str(temporary / "images" / name), picture)
         cv2.imwrite(str(temporary / "masks" / name), np.where(share >= 0.5, 255, 0))
-    keep_settings(temporary, source(args))
+    keep_settings(temporary, origin)
     try:
         temporary.rename(data)
     except OSError:  # another process was quicker
@@ -251,11 +252,12 @@ def settings(args: argparse.Namespace) -> dict:
     }
 
 
-def source(args: argparse.Namespace) -> dict:
-    """What the scaled images and masks are made from."""
+def source(args: argparse.Namespace, pairs: list[tuple[Path, Path]]) -> dict:
+    """What the scaled images and masks are made from, by place and by content."""
     read = ("images", "masks", "img_suffix", "mask_suffix", "threshold", "mask_value", "mat_field")
     return {
         "data": str(args.data.absolute()),
+        "sha256": digest(*(file for pair in pairs for file in pair)),
         "crop": args.crop,
         **{key: getattr(args, key) for key in read},
     }

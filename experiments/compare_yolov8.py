@@ -50,10 +50,12 @@ def compare(argv: list[str] | None = None) -> None:
         raise UserError("Expected --data-root with --images, but got none; name the data's folder")
     if args.images:
         convert_once(args.images, args.data_root)
-    settings = {"epochs": args.epochs, "cfg_options": args.cfg_options}
-    keep_settings(args.work_dir, settings)
     names = {(size, loss): config_name(size, loss) for size in args.sizes for loss in LOSSES}
-    configs = [write_config(name, args) for name in names.values()]
+    made = [make_config(name, args) for name in names.values()]
+    keep_settings(args.work_dir, {"epochs": args.epochs, "cfg_options": args.cfg_options})
+    configs = [
+        write_config(cfg, name, args) for cfg, name in zip(made, names.values(), strict=True)
+    ]
     rows = run_all(configs, args.seeds, args.epochs, args.work_dir, args.cfg_options, args.out)
     print(table({key: rows[name] for key, name in names.items()}, published()))
 
@@ -96,8 +98,8 @@ def config_name(size: str, loss: str) -> str:
     return f"{loss}yolov8_{size}_1xb16-100e_road-detection"
 
 
-def write_config(name: str, args: argparse.Namespace) -> Path:
-    """Write a config for the data and the budget of the command line into the work folder.
+def make_config(name: str, args: argparse.Namespace) -> Config:
+    """Make a config for the data and the budget of the command line.
 
     Raises:
         UserError: The data has no annotations of a split.
@@ -110,6 +112,11 @@ def write_config(name: str, args: argparse.Namespace) -> Path:
             if "num_last_epochs" in hook:
                 share = hook.num_last_epochs / cfg.train_cfg.max_epochs
                 hook.num_last_epochs = round(share * args.epochs)
+    return cfg
+
+
+def write_config(cfg: Config, name: str, args: argparse.Namespace) -> Path:
+    """Write a config into the work folder."""
     path = args.work_dir / "configs" / f"{name}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     cfg.dump(path)

@@ -13,7 +13,6 @@ Example:
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ import mmdet_rank.register  # noqa: F401
 
 import torch
 from mmengine.config import Config
-from runs import IOU_TYPES, commit_of, keep_config, keep_settings, measure_detections
+from runs import IOU_TYPES, commit_of, digest, keep_config, keep_settings, measure_detections
 
 from mmdet_rank.annotations.conversion import convert_data
 from mmdet_rank.cli.errors import UserError, refused_input, run_tool
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             dataset = cfg[f"{split}_dataloader"].dataset
             check_files(Path(dataset.data_root), dataset.ann_file, dataset.data_prefix.img)
             file = Path(dataset.data_root) / dataset.ann_file
-            asked[f"{split} data"] = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+            asked[f"{split} data"] = digest(file)
         keep_settings(args.out, asked, "give another --out")
         keep_config(args.out, args.config)
         result = args.out / "result.json"

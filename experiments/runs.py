@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import hashlib
 import json
 import statistics
@@ -14,7 +16,7 @@ from typing import Any
 import mmdet_rank.register  # noqa: F401
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from scipy.stats import spearmanr
 
 from mmdet_rank.cli.errors import UserError
@@ -232,27 +234,68 @@ def check_runs(runs: Mapping[str, Sequence[Mapping]]) -> None:
 
 
 def keep_config(folder: Path, config: Path, options: Sequence[str] = ()) -> None:
-    """Note of which config a run is, for it is found or continued by the config's name.
+    """Note of which config and data a run is, for it is found or continued by the config's name.
 
     Args:
         folder: Of the run.
         config: Its config.
-        options: Its ``--cfg-options``; those of a run that noted none are not compared.
+        options: Its ``--cfg-options``.
 
     Raises:
-        UserError: The config or an option has changed since the run began.
+        UserError: The config, an option or an annotation file has changed since the run began.
+            What the run did not note, as those of earlier versions, is not compared.
     """
-    content = json.dumps(Config.fromfile(config).to_dict(), sort_keys=True, default=str)
-    fingerprint = hashlib.sha256(content.encode()).hexdigest()
+    cfg = Config.fromfile(config)
+    content = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+    now: dict[str, Any] = {
+        "sha256": hashlib.sha256(content.encode()).hexdigest(),
+        "options": list(options),
+        "data": data_digests(cfg, options),
+    }
     file = folder / "config.json"
-    now = {"sha256": fingerprint} | ({"options": list(options)} if options else {})
-    if file.is_file() and now | load_json(file) != now:
-        raise UserError(
-            f"Expected {config} and its options as they were when the run in {folder} began, but "
-            "they have changed since; delete that folder, or give another --work-dir"
-        )
+    if file.is_file():
+        before = load_json(file)
+        # A file that is not here now is the one of before.
+        now["data"] = before.get("data", {}) | now["data"]
+        if now | before != now:
+            raise UserError(
+                f"Expected {config}, its options and its data as they were when the run in "
+                f"{folder} began, but they have changed since; delete that folder, or give "
+                "another --work-dir"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, now)
+
+
+def data_digests(cfg: Config, options: Sequence[str] = ()) -> dict[str, str]:
+    """Digests of the annotation files that a config with its options trains and measures on.
+
+    Args:
+        cfg: It stays as it is.
+        options: ``KEY=VALUE``, as for ``--cfg-options``.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
+    given = parser.parse_args(["--cfg-options", *options] if options else []).cfg_options
+    whole = copy.deepcopy(cfg)
+    whole.merge_from_dict(given)
+    digests = {}
+    for split in ("train", "val", "test"):
+        dataset = (whole.get(f"{split}_dataloader") or {}).get("dataset") or {}
+        while "ann_file" not in dataset and "dataset" in dataset:
+            dataset = dataset["dataset"]
+        file = Path(dataset.get("data_root") or "", dataset.get("ann_file") or "")
+        if file.is_file():
+            digests[split] = digest(file)
+    return digests
+
+
+def digest(*files: Path) -> str:
+    """Twelve digits that tell the contents of files from others."""
+    found = hashlib.sha256()
+    for file in files:
+        found.update(hashlib.sha256(file.read_bytes()).digest())
+    return found.hexdigest()[:12]
 
 
 def measure(config: Path, training: Path, prefix: Path) -> dict:

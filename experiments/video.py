@@ -33,7 +33,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from run_grid import check_folder, data_options, markdown
-from runs import NOTHING_FOUND, ROOT, commit_of, keep_settings
+from runs import NOTHING_FOUND, ROOT, commit_of, digest, keep_settings
 
 from mmdet_rank.cli.errors import UserError, refused_input, run_tool
 from mmdet_rank.cli.progress import run_quietly
@@ -101,7 +101,7 @@ def compare(args: argparse.Namespace) -> None:
     clips = args.clips or args.out / "clips"
     settings = {
         "config": args.config.name,
-        "checkpoint": str(args.checkpoint.resolve()),
+        "checkpoint": f"{args.checkpoint.resolve()}, sha256 {digest(args.checkpoint)}",
         "data": str(args.data) if args.data else None,
         "clips": str(args.clips) if args.clips else size,
         "cfg_options": args.cfg_options,

@@ -55,8 +55,9 @@ def test_a_training_beside_one_that_is_there(tmp_path, monkeypatch, capsys):
     # The run without REG has been made before.
     args = compare_yolov8.make_parser().parse_args(arguments)
     stock = compare_yolov8.config_name("n", "")
-    config = compare_yolov8.write_config(stock, args)
-    runs.keep_config(work_dir / f"{stock}_seed0", config)
+    made = compare_yolov8.make_config(stock, args)
+    config = compare_yolov8.write_config(made, stock, args)
+    runs.keep_config(work_dir / f"{stock}_seed0", config, options)
     before = {"boxes": dict.fromkeys((*runs.FIGURES, *F1_FIGURES), 0.25)}
     (work_dir / f"{stock}_seed0" / "result.json").write_text(json.dumps(before))
     assert compare_yolov8.main(arguments) == 0
@@ -82,7 +83,8 @@ def test_a_config_for_other_data(tmp_path):
         data_root=tmp_path, images=tmp_path / "pictures", work_dir=tmp_path / "work", epochs=20
     )
     name = compare_yolov8.config_name("s", "reg-")
-    cfg = Config.fromfile(compare_yolov8.write_config(name, args))
+    made = compare_yolov8.make_config(name, args)
+    cfg = Config.fromfile(compare_yolov8.write_config(made, name, args))
     plain = Config.fromfile(ROOT / "configs" / "reg" / f"{name}.py")
     assert cfg.model.bbox_head.num_classes == 2
     for split in ("train", "val", "test"):
@@ -128,4 +130,4 @@ def test_mistakes(tmp_path, capsys):
     assert "Expected --data-root with --images" in capsys.readouterr().err
     assert compare_yolov8.main([*work_dir, "--data-root", str(tmp_path / "none")]) == 1
     assert "write them with mmdet-rank convert-data" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [tmp_path / "work"]
+    assert list(tmp_path.iterdir()) == []

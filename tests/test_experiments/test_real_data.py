@@ -7,6 +7,7 @@ from pathlib import Path
 import labelled_data
 import pytest
 import real_data
+from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +45,7 @@ def test_the_budget_can_be_cut(tmp_path):
     assert cfg.randomness.seed == 4
     for split in ("val", "test"):
         assert cfg[f"{split}_evaluator"].ann_file == f"{tmp_path}/annotations/{split}.json"
+        assert cfg[f"{split}_evaluator"].outfile_prefix == str(tmp_path / "out" / split)
         assert cfg[f"{split}_dataloader"].dataset.data_prefix.img == str(
             Path("pictures").absolute()
         )
@@ -120,3 +122,65 @@ def test_figures_of_a_class_are_of_its_own_objects():
         "num_gt": 1,
     }
     json.dumps(figures)
+
+
+def test_the_curve_is_of_the_validations_and_names_boxes_and_masks(tmp_path):
+    log = tmp_path / "20260101_000000" / "vis_data"
+    log.mkdir(parents=True)
+    figures = {
+        f"coco/{kind}_{key}": value
+        for kind, least in (("bbox", 0.25), ("segm", 0.125))
+        for key, value in (("mAP", least), ("mAP_50", 2 * least), ("oLRP", 1 - least))
+    }
+    lines = [
+        {"loss": 1.5, "time": 0.5, "step": 4},
+        {**figures, "step": 5},
+        {"loss": 1.0, "step": 8},
+    ]
+    (log / "scalars.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert real_data.learning_curve(tmp_path) == [
+        {
+            "iteration": 5,
+            **{"boxes AP": 0.25, "boxes AP50": 0.5, "boxes oLRP": 0.75},
+            **{"masks AP": 0.125, "masks AP50": 0.25, "masks oLRP": 0.875},
+        }
+    ]
+
+
+def test_the_figures_of_a_split_are_of_its_own_detections(tmp_path):
+    """Of two classes one is found in validation, and the other in the test; masks are half."""
+    box = [10.0, 20.0, 40.0, 30.0]
+    half = [10.0, 20.0, 40.0, 15.0]
+
+    def corners(x, y, w, h):
+        return [[x, y, x + w, y, x + w, y + h, x, y + h]]
+
+    cfg, classes = {}, ["ring", "bar"]
+    for place, split in enumerate(("val", "test")):
+        truth = {
+            "images": [{"id": 1, "width": 100, "height": 80, "file_name": "a.jpg"}],
+            "categories": [{"id": 3 + i, "name": name} for i, name in enumerate(classes)],
+            "annotations": [
+                {"id": 1 + i, "image_id": 1, "category_id": 3 + i, "bbox": box, "area": 1200.0,
+                 "iscrowd": 0, "segmentation": corners(*box)}
+                for i in range(2)
+            ],
+        }  # fmt: skip
+        (tmp_path / f"{split}.truth.json").write_text(json.dumps(truth))
+        found = {"image_id": 1, "category_id": 3 + place, "score": 0.75}
+        for kind, where in (("bbox", {"bbox": box}), ("segm", {"segmentation": corners(*half)})):
+            (tmp_path / f"{split}.{kind}.json").write_text(json.dumps([found | where]))
+        evaluator = {"ann_file": str(tmp_path / f"{split}.truth.json"), "metric": ["bbox", "segm"]}
+        cfg[f"{split}_evaluator"] = evaluator
+    cfg["val_evaluator"]["metric"] = "bbox"
+    val, test = (real_data.split_figures(Config(cfg), tmp_path, s) for s in ("val", "test"))
+    assert set(val) == {"boxes"}
+    assert set(test) == {"boxes", "masks"}
+    assert [val["boxes"]["per_class"][name]["AP"] for name in classes] == [1, 0]
+    assert [test["boxes"]["per_class"][name]["AP"] for name in classes] == [0, 1]
+    assert (test["boxes"]["AP"], test["boxes"]["AP50"], test["boxes"]["AP75"]) == (0.5, 0.5, 0.5)
+    # A mask of half of the object has an IoU of 0.5, which counts at 0.5 alone.
+    assert test["masks"]["AP50"] == 0.5
+    assert test["masks"]["AP75"] == 0
+    assert test["masks"]["per_class"]["bar"]["AP50"] == 1
+    assert test["masks"]["per_class"]["ring"]["oLRP"] == 1

@@ -15,7 +15,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
@@ -234,11 +234,49 @@ def test_a_run_of_other_options_is_not_taken_for_this_one(tmp_path):
     config.write_text("a = 1")
     runs.keep_config(tmp_path / "run", config, ["model.x=1"])
     runs.keep_config(tmp_path / "run", config, ["model.x=1"])
-    with pytest.raises(UserError, match="and its options as they were"):
-        runs.keep_config(tmp_path / "run", config, ["model.x=2"])
-    # One that noted none, of an earlier version.
-    runs.keep_config(tmp_path / "old", config)
+    for other in (["model.x=2"], []):
+        with pytest.raises(UserError, match="and its data as they were"):
+            runs.keep_config(tmp_path / "run", config, other)
+    runs.keep_config(tmp_path / "plain", config)
+    with pytest.raises(UserError, match="and its data as they were"):
+        runs.keep_config(tmp_path / "plain", config, ["model.x=2"])
+    # One of an earlier version, which noted no options.
+    note = json.loads((tmp_path / "plain" / "config.json").read_text())
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text(json.dumps({"sha256": note["sha256"]}))
     runs.keep_config(tmp_path / "old", config, ["model.x=2"])
     config.write_text("a = 2")
-    with pytest.raises(UserError, match="and its options as they were"):
+    with pytest.raises(UserError, match="and its data as they were"):
         runs.keep_config(tmp_path / "old", config, ["model.x=2"])
+
+
+def test_a_run_on_other_data_is_not_taken_for_this_one(tmp_path):
+    config = tmp_path / "c.py"
+    config.write_text(
+        f"""
+train_dataloader = dict(dataset=dict(type='RepeatDataset', times=2, dataset=dict(
+    data_root='{tmp_path}/here/', ann_file='train.json')))
+val_dataloader = dict(dataset=dict(data_root='{tmp_path}/here/', ann_file='val.json'))
+test_dataloader = None
+"""
+    )
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        for split in ("train", "val"):
+            (tmp_path / place / f"{split}.json").write_text(f"{place}, {split}")
+    there = [f"val_dataloader.dataset.data_root={tmp_path}/there/"]
+    cfg = Config.fromfile(config)
+    here, moved = runs.data_digests(cfg), runs.data_digests(cfg, there)
+    assert set(here) == set(moved) == {"train", "val"}
+    assert here["train"] == moved["train"]
+    assert len({*here.values(), *moved.values()}) == 3
+    run = tmp_path / "run"
+    runs.keep_config(run, config)
+    # Where the data is not at hand, what it was stays noted.
+    (tmp_path / "here" / "train.json").rename(tmp_path / "away")
+    runs.keep_config(run, config)
+    (tmp_path / "here" / "train.json").write_text("made anew")
+    with pytest.raises(UserError, match="and its data as they were"):
+        runs.keep_config(run, config)
+    (tmp_path / "away").rename(tmp_path / "here" / "train.json")
+    runs.keep_config(run, config)

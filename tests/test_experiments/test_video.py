@@ -78,6 +78,10 @@ def test_three_ways_end_to_end(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.endswith(text[text.index("|  | AP") :])
     assert video.main([*arguments[:-1], "128"]) == 1
     assert "another --work-dir" in capsys.readouterr().err
+    (tmp_path / "epoch_1.pth").write_bytes(b"of a training made anew")
+    assert video.main(arguments) == 1
+    assert "epoch_1.pth, sha256 5df6e0e27613'" in capsys.readouterr().err
+    (tmp_path / "epoch_1.pth").write_bytes(b"")
     # A general threshold that no score reaches leaves nothing to find.
     assert video.main([*arguments, "--general", "0.9"]) == 0
     assert "| G | 0.0 | 0.0 | 100.0 | - | - | - |" in capsys.readouterr().out
