@@ -30,7 +30,11 @@ from mmdet_rank.cli.launch import (
 from mmdet_rank.engine.resumable_runner import ResumableRunner
 from mmdet_rank.engine.wrapped import unwrapped
 
-ADDED_HOOKS = ("mmdet.IterationSeedHook", "PositivesHook")  # the first found from any scope
+ADDED_HOOKS = (  # the first found from any scope
+    "mmdet.IterationSeedHook",
+    "mmdet.MissedValidationHook",
+    "PositivesHook",
+)
 
 
 def train(args: argparse.Namespace) -> None:

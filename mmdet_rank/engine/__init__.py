@@ -8,6 +8,7 @@ from mmdet_rank.engine.folder_visualization_hook import FolderVisualizationHook
 from mmdet_rank.engine.gradient_balance_hook import GradientBalanceHook
 from mmdet_rank.engine.iteration_seed_hook import IterationSeedHook
 from mmdet_rank.engine.lrp_threshold_hook import LRPThresholdHook
+from mmdet_rank.engine.missed_validation_hook import MissedValidationHook
 from mmdet_rank.engine.positives_hook import PositivesHook
 from mmdet_rank.engine.ranking_diagnostics_hook import RankingDiagnosticsHook
 from mmdet_rank.engine.resumable_runner import ResumableRunner
@@ -20,6 +21,7 @@ __all__ = [
     "GradientBalanceHook",
     "IterationSeedHook",
     "LRPThresholdHook",
+    "MissedValidationHook",
     "PositivesHook",
     "RankingDiagnosticsHook",
     "ResumableRunner",
