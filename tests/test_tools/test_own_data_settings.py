@@ -296,6 +296,9 @@ def test_a_setting_is_in_effect_wherever_it_is_used(prepared):
     [
         ("train_cfg.max_iters=9", "which the learning rate would not follow; give --max-iters"),
         ("train_dataloader.batch_size=0", "whole number from 1 on as train_dataloader.batch_size"),
+        ("batch_size=4", "but got batch_size, which nothing reads; do you mean train_dataloader."),
+        ("trian_cfg.val_interval=4", "nothing reads; the parts are "),
+        ("optimizer.lr=0.1", "optimizer= is now optim_wrapper=dict"),
     ],
 )
 def test_settings_that_others_depend_on_are_refused(prepared, capsys, option, message):

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from mmdet_rank._mmengine import package_config
+from mmdet_rank.cli.config import REMOVED_KEYS, refuse_old_keys
+from mmdet_rank.cli.errors import UserError
 from mmdet_rank.cli.own_data.detectors import Detector
 from mmdet_rank.cli.own_data.plan import MAX_DETS, Plan
 from mmdet_rank.cli.train import enable_amp
@@ -27,6 +29,13 @@ _BEFORE_NMS = 4
 _MOST_BEFORE_NMS = 8000
 #: Images that are evaluated at once, whatever is trained at once.
 _MOST_EVALUATED = 16
+#: Parts that MMEngine's runner reads where they are given.
+_READ = (
+    *("custom_hooks", "custom_imports", "env_cfg", "experiment_name", "load_from", "log_level"),
+    *("randomness", "resume", "runner_type", "tta_model", "tta_pipeline", "visualizer"),
+    *("compile", "find_unused_parameters", "model_wrapper_cfg", "sync_bn"),
+    *("activation_checkpointing", "efficient_conv_bn_eval"),
+)
 #: Parts that others refer to.
 _NAMED = (
     "vis_backends",
@@ -224,8 +233,20 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
     Args:
         cfg: What `make_config` returned.
         options: Values by the path of their key.
+
+    Raises:
+        UserError: A part is neither in the config nor read by MMEngine, or is MMDetection 2's.
     """
     before = cfg.to_dict()
+    for option in options:
+        first = option.split(".")[0]
+        if first not in before and first not in {*_READ, *REMOVED_KEYS}:
+            places = [path for path in _paths(before) if path.endswith(f".{option}")]
+            advice = f"do you mean {places[0]}?" if places else f"the parts are {', '.join(before)}"
+            raise UserError(
+                f"Expected settings of the config by --cfg-options, but got {option}, which "
+                f"nothing reads; {advice}"
+            )
     cfg.merge_from_dict(options)
     content = cfg.to_dict()
     # Whole parts before those within them.
@@ -238,6 +259,7 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
                         part[key] = deepcopy(content[name])
             content |= others
     cfg.merge_from_dict(content)
+    refuse_old_keys(cfg, "--cfg-options")
     # What the user says of a part that stands for another's holds too.
     cfg.merge_from_dict(options)
 
@@ -378,6 +400,14 @@ def _set_limit(model: dict, plan: Plan) -> None:
             most = min(_BEFORE_NMS * plan.max_per_image, _MOST_BEFORE_NMS)
             stage["nms_pre"] = max(stage["nms_pre"], most)
             stage["max_per_img"] = max(stage["max_per_img"], min(plan.max_per_image, most))
+
+
+def _paths(value: Any, prefix: str = "") -> Iterator[str]:
+    """Paths of all keys of nested dicts."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield f"{prefix}{key}"
+            yield from _paths(part, f"{prefix}{key}.")
 
 
 def _dicts(value: Any) -> Iterator[dict]:
