@@ -140,7 +140,7 @@ def test_augmentation_moves_the_mask_with_the_image():
 
 def test_sync_bn_of_the_page_reaches_the_whole_network(monkeypatch):
     ((key, value),) = re.findall(
-        r"--cfg-options (sync_bn)=(\w+)", Path("docs/cracks.md").read_text()
+        r"--cfg-options (sync_bn)=(\w+)", (CRACKS.parents[1] / "docs" / "cracks.md").read_text()
     )
     cfg = Config.fromfile(CRACKS / "hfm-unet-s_1xb16-1k_96x96.py")
     cfg.merge_from_dict(dict(model=TINY["model"]) | {key: value})

@@ -18,10 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 #: Nothing that is slow to import may be loaded before the arguments are read.
 HEAVY = {"torch", "torchvision", "mmdet", "mmcv", "mmengine", "matplotlib", "cv2", "scipy"}
 LOOK = """
-import io, json, sys, time
+import io, json, sys
 from contextlib import redirect_stdout
 names, heavy = json.loads(sys.argv[1]), set(json.loads(sys.argv[2]))
-started = time.process_time()
 from mmdet_rank.cli.main import main
 found = {}
 for name in names:
@@ -32,7 +31,7 @@ for name in names:
         except SystemExit as ended:
             code = ended.code
     found[name] = [code, printed.getvalue()]
-print(json.dumps([found, sorted(heavy & set(sys.modules)), time.process_time() - started]))
+print(json.dumps([found, sorted(heavy & set(sys.modules))]))
 """
 
 
@@ -64,14 +63,12 @@ def test_options_are_those_that_users_know():
 
 
 def test_help_loads_nothing_heavy(helps):
-    _, heavy, seconds = helps
+    _, heavy = helps
     assert heavy == []
-    # All of them together; a single torch would take a second.
-    assert seconds < 0.5
 
 
 def test_every_help_has_an_example(helps):
-    found, _, _ = helps
+    found, _ = helps
     code, overview = found.pop("")
     assert code == 0
     for name, (code, printed) in found.items():

@@ -27,8 +27,8 @@ def test_a_training_says_how_long_it_takes(tmp_path, capsys, monkeypatch):
     seconds = list(progress.run_training(command, tmp_path / "log", epochs=2))
     assert sum(seconds) > 0.8
     (said,) = re.findall(r"about (\d+) minutes more", capsys.readouterr().out)
-    # 20 iterations in 0.3 s or, on a machine in use, more; 18,080 are left.
-    assert 4 <= int(said) <= 18080 / 20 * sum(seconds) / 60
+    # 20 iterations in 0.3 s; on a machine in use more, or less where the first line is read late.
+    assert 1 <= int(said) <= 18080 / 20 * sum(seconds) / 60
 
 
 def test_threads_sleep_unless_the_user_chose():
