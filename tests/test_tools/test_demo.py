@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from mmdet_rank.cli import demo
 from mmdet_rank.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -151,3 +152,16 @@ def test_other_digits_are_refused_with_what_replaces_them(tmp_path, monkeypatch,
     replace = "Replace it by mmdet-rank make-digits --out data/digits --train 3 --val 2 --overwrite"
     assert told.strip().endswith(replace)
     assert main(["make-digits", "--out", "data/digits", *options, "--overwrite"]) == 0
+
+
+def test_ctrl_c_ends_in_a_sentence(tmp_path, monkeypatch, capsys):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo.Demo, "prepare_data", lambda self, options: None)
+    monkeypatch.setattr(demo.Demo, "forget_other_runs", interrupt)
+    (tmp_path / "tiny.py").write_text(CONFIG)
+    arguments = ["--config", str(tmp_path / "tiny.py"), "--work-dir", str(tmp_path / "demo")]
+    assert main(["demo", *arguments]) == 130
+    said = "\ninterrupted: the same command goes on after the last epoch.\n"
+    assert capsys.readouterr().err == said
