@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from mmdet_rank.files import load_json
 
 from .coco import check_coco
-from .fields import is_number, refuse_other_than_objects
+from .fields import is_number, namer, refuse_other_than_objects
 from .pictures import SPLITS, common_root, fits_its_picture, list_files, open_picture
 from .records import DataSet, Picture, add_object
+from .run_lengths import check_run_lengths
+from .segmentations import MaskFault, all_polygons_sound, sound_polygons
 
 __all__ = ["find_coco", "read_coco_folder"]
 
@@ -20,6 +25,12 @@ FORM = "COCO"
 _JSON = frozenset({".json"})
 _LISTS = ("images", "annotations", "categories")
 _ANY_SIZE = 1_000_000
+#: Of the objects of COCO, one in a hundred is a crowd.
+_MANY_CROWDS = 0.1
+_OUTLINE = 6  # numbers of three points
+#: Reasons of `DataSet.left_out`.
+_NO_MASK = "masks without three points, or of another form or size (the boxes count)"
+_DAMAGED = "objects whose mask is damaged (numbers not finite or missing, or that do not add up)"
 
 
 def find_coco(root: Path) -> list[Path]:
@@ -38,7 +49,7 @@ def read_coco_folder(root: Path) -> DataSet:
 
     Splits go by the names of the files or of their folders: ``instances_train2017.json``,
     ``annotations/val.json``, ``valid/_annotations.coco.json``. Objects with ``iscrowd`` are
-    ignored, and the ids of the categories stay.
+    ignored, but for masks of CVAT, and where all objects have it. The ids of the categories stay.
 
     Args:
         root: A folder, or one annotation file, which is then split.
@@ -76,6 +87,7 @@ def read_coco_folder(root: Path) -> DataSet:
             f"Expected an annotation file for training in {folder}, but got "
             f"{[str(file) for file in files]}; name one of them train.json, or give one file."
         )
+    _judge_crowds(splits, notes)
     # Pictures beside annotations/ are above an annotation file that is given by itself.
     pictures = (picture.file for pictures in splits.values() for picture in pictures)
     return DataSet(FORM, common_root(folder, pictures), categories, splits, left_out, notes)
@@ -152,24 +164,139 @@ def _read_file(
     # The check may have mended the ids.
     pictures = {image["id"]: picture for image, picture in found_there}
     classes = {category["id"]: category["name"] for category in found.dataset["categories"]}
-    for annotation in found.dataset["annotations"]:
-        picture = pictures.get(annotation["image_id"])
-        if picture is None:
-            left_out["objects of a picture that is not there"] += 1
-            continue
+    entries = found.dataset["annotations"]
+    here = [entry for entry in entries if entry["image_id"] in pictures]
+    left_out["objects of a picture that is not there"] += len(entries) - len(here)
+    from_cvat = 0
+    for annotation in _without_damaged_masks(here, pictures, left_out):
+        crowd = annotation["iscrowd"] == 1
+        if crowd and _is_mask_of_cvat(annotation):
+            crowd = False
+            from_cvat += 1
         x, y, width, height = annotation["bbox"]
         more = {key: annotation[key] for key in ("segmentation", "area") if annotation.get(key)}
         add_object(
-            picture,
+            pictures[annotation["image_id"]],
             classes[annotation["category_id"]],
             (x, y, x + width, y + height),
             left_out,
-            ignored=annotation["iscrowd"] == 1,
+            ignored=crowd,
             **more,
+        )
+    if from_cvat:
+        notes.append(
+            f"{file.name}: {from_cvat} masks have iscrowd 1, which CVAT writes for every mask: "
+            "they are taken as objects; take attributes out of those that are crowds."
         )
     for number, picture in pictures.items():
         picture.marked = marked[number]
     return {name: number for number, name in classes.items()}, list(pictures.values())
+
+
+def _is_mask_of_cvat(annotation: dict) -> bool:
+    """Tell whether an object is a mask of CVAT, which writes ``iscrowd`` for all of them.
+
+    Those are what is drawn with its brush or by a model such as SAM. They have run lengths as the
+    crowds of COCO have, but CVAT writes ``attributes`` with ``occluded`` too, and COCO does not.
+    """
+    attributes = annotation.get("attributes")
+    return (
+        isinstance(annotation.get("segmentation"), dict)
+        and isinstance(attributes, dict)
+        and "occluded" in attributes
+    )
+
+
+def _judge_crowds(splits: dict[str, list[Picture]], notes: list[str]) -> None:
+    """Take crowds for objects where there is nothing else, and tell where there are many.
+
+    Some tools write ``iscrowd`` for every mask. Where these are all, nothing could be trained
+    otherwise. Beside other objects nothing tells them from crowds, which cover many objects each
+    and would be learnt as one: they stay, for what is ignored spoils a detector less than what is
+    wrong.
+    """
+    pictures = [picture for members in splits.values() for picture in members]
+    number = sum(len(picture.objects) for picture in pictures)
+    crowds = sum(labelled.ignored for picture in pictures for labelled in picture.objects)
+    if crowds and crowds == number:
+        for picture in pictures:
+            picture.objects = [dataclasses.replace(o, ignored=False) for o in picture.objects]
+        notes.append(
+            f"All {number} objects have iscrowd 1, which CVAT writes for every mask: they are "
+            "taken as objects."
+        )
+    elif crowds > _MANY_CROWDS * number:
+        notes.append(
+            f"{crowds} of {number} objects have iscrowd 1: they are neither trained nor counted. "
+            "CVAT writes it for every mask drawn with the brush; if they are objects, set iscrowd "
+            "to 0."
+        )
+
+
+def _without_damaged_masks(
+    entries: list[dict], pictures: dict[int | str, Picture], left_out: Counter[str]
+) -> list[dict]:
+    """Entries whose mask can be used or that have none; the others are counted.
+
+    What is wrong with a mask is told here, of the user's own file: a detector of masks would refuse
+    the converted one, and JSON has no NaN. An object whose outline or run lengths are damaged is
+    left out, as in other forms. What is no mask of its picture is taken off its object, whose box
+    counts, for tools write the corners of a box as ``segmentation``, and other things.
+
+    Args:
+        entries: Objects; their ``segmentation`` may be changed.
+        pictures: By ``image_id``.
+        left_out: Counts by reason.
+    """
+    outlined, encoded = [], []
+    for entry in (entry for entry in entries if entry.get("segmentation")):
+        mask = entry["segmentation"]
+        picture = pictures[entry["image_id"]]
+        if isinstance(mask, list):
+            outlined.append(entry)
+        elif isinstance(mask, dict) and mask.get("size") == [picture.height, picture.width]:
+            encoded.append(entry)
+        else:
+            entry["segmentation"] = None
+            left_out[_NO_MASK] += 1
+    damaged: set[int] = set()
+    # The usual case is looked at as a whole, for there may be a million.
+    if not all_polygons_sound([entry["segmentation"] for entry in outlined]):
+        damaged |= {id(entry) for entry in outlined if not _mend_outline(entry, left_out)}
+    if not _add_up(encoded, pictures):
+        damaged |= {id(entry) for entry in encoded if not _add_up([entry], pictures)}
+    left_out[_DAMAGED] += len(damaged)
+    return [entry for entry in entries if id(entry) not in damaged]
+
+
+def _mend_outline(entry: dict, left_out: Counter[str]) -> bool:
+    """Take polygons of no use off an object; tell whether its mask is not damaged."""
+    mask = entry["segmentation"]
+    try:
+        polygons = sound_polygons(mask)
+        if polygons.sound:
+            left_out["parts of masks without an inside"] += polygons.dropped
+            entry["segmentation"] = polygons.sound
+            return True
+        if any(len(polygon) >= _OUTLINE for polygon in mask):
+            return False
+    except MaskFault:
+        pass
+    entry["segmentation"] = None
+    # Nothing was meant by [[]].
+    left_out[_NO_MASK] += any(mask)
+    return True
+
+
+def _add_up(entries: list[dict], pictures: dict[int | str, Picture]) -> bool:
+    """Tell whether the run lengths of all entries are sound."""
+    found = [pictures[entry["image_id"]] for entry in entries]
+    sizes = np.array([(picture.width, picture.height) for picture in found], dtype=np.float64)
+    try:
+        check_run_lengths(entries, range(len(entries)), sizes, namer("annotation", "these"))
+    except ValueError:
+        return False
+    return True
 
 
 def _fill_areas(annotations: list) -> None:

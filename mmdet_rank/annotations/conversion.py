@@ -74,12 +74,7 @@ class Conversion:
             how = f" (drawn with seed {self.seed})" if split in self.drawn else ""
             number = f"{len(pictures)} picture{'s' * (len(pictures) != 1)}"
             lines.append(f"{split}{how}: {number} with {listed}.")
-        ignored = sum(
-            labelled.ignored
-            for pictures in self.data.splits.values()
-            for picture in pictures
-            for labelled in picture.objects
-        )
+        ignored = _count_ignored(self.data)
         if ignored:
             lines.append(
                 f"{ignored} objects are marked to be ignored: neither trained nor counted."
@@ -141,10 +136,16 @@ def read_data(root: str | Path) -> DataSet:
             f"without the {found[0]} files."
         )
     if not any(sum(data.count(split).values()) for split in data.splits):
-        reasons = "; ".join(f"{n} {reason}" for reason, n in data.left_out.items())
+        reasons = [f"{n} {reason}" for reason, n in data.left_out.items()]
+        ignored = _count_ignored(data)
+        if ignored:
+            reasons.append(
+                f"{ignored} objects are marked to be ignored (difficult, iscrowd); take the mark "
+                "off those to be trained on"
+            )
         raise ValueError(
             f"Expected objects in the annotations of {root}, but none can be used: "
-            f"{reasons or 'there is not one'}."
+            f"{'; '.join(reasons) or 'there is not one'}."
         )
     return data
 
@@ -226,6 +227,15 @@ def convert_data(
         },
     )
     return Conversion(given, data, {s: places[s] for s in data.splits}, tuple(drawn), seed)
+
+
+def _count_ignored(data: DataSet) -> int:
+    return sum(
+        labelled.ignored
+        for pictures in data.splits.values()
+        for picture in pictures
+        for labelled in picture.objects
+    )
 
 
 def _refuse_unwritable_names(data: DataSet) -> None:

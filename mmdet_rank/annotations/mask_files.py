@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -17,10 +18,16 @@ from .pictures import open_picture
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".mat", ".npy")
 NUM_NAMES = 5
+#: Where more than this share of a mask's greys has its own value all around, they are numbers. Of
+#: edges it is up to a tenth as JPEG or blurred widely, a sixth if enlarged threefold in squares; of
+#: objects of 6 pixels across it is a third.
+_AREA_SHARE = 0.2
+#: Share of white from which a value is white for certain, whatever its file was saved by.
+_NEAR_WHITE = 7 / 8
 
 
 class SeveralClassesError(ValueError):
-    """A mask of numbers or colours of classes, where one of a single class is wanted."""
+    """A mask of numbers or colours of classes or objects, where one of a single class is wanted."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class MaskReader:
         threshold: Share of white, in (0, 1), from which a pixel is foreground; files whose largest
             value is 1 have foreground wherever they are not 0.
         field: Path of the array in a ``.mat`` file, struct fields divided by dots.
-        value: The one value that is foreground. Default: decided by ``threshold``.
+        value: The one value that is foreground. Default: decided by ``threshold``, in masks whose
+            values are not those of several classes.
 
     Example:
         >>> MaskReader(field="groundTruth.Segmentation", value=2).threshold
@@ -54,25 +62,34 @@ class MaskReader:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            SeveralClassesError: If the mask has colours, or small numbers alone.
+            SeveralClassesError: If the mask has colours, or numbers of classes or objects: small
+                ones alone, others than two with a palette of colours, or such as fill areas between
+                background and foreground.
             ValueError: If the file is not a mask.
         """
-        values = _read_array(Path(path), self.field)
+        values, numbered = _read_array(Path(path), self.field)
         if self.value is not None:
             return (values == self.value).astype(np.uint8)
         if _has_two_values(values):
             return (values > 0).astype(np.uint8)
         white = _white(values)
+        least = self.threshold * white
         if values.max() < white / 8:
-            raise SeveralClassesError(
-                f"Expected a mask of 0 and 1, or of 0 and {white}, in {path}, but its values are "
-                f"{_shown(np.unique(values))}; give mask_value, the value that is foreground."
-            )
-        return (values >= self.threshold * white).astype(np.uint8)
+            wrong = f"its values are {_shown(np.unique(values))}"
+        elif numbered and len(np.unique(values)) > 2:
+            wrong = f"its palette has colours for {_shown(np.unique(values))}"
+        elif len(areas := _areas_between(values, least, _NEAR_WHITE * white)):
+            wrong = f"it has areas of {_shown(areas)} too"
+        else:
+            return (values >= least).astype(np.uint8)
+        raise SeveralClassesError(
+            f"Expected a mask of 0 and 1, or of 0 and {white}, in {path}, but {wrong}; give "
+            "mask_value, the value that is foreground."
+        )
 
     def greys(self, path: str | Path) -> np.ndarray:
         """Values of a file that are neither background nor foreground for certain, sorted."""
-        values = np.unique(_read_array(Path(path), self.field))
+        values = np.unique(_read_array(Path(path), self.field)[0])
         if self.value is not None or _has_two_values(values):
             return values[:0]
         return values[(values > 0) & (values < _white(values))]
@@ -177,9 +194,11 @@ def _by_name(folder: Path, suffix: str | None, formats: tuple[str, ...]) -> dict
     return found
 
 
-def _read_array(path: Path, field: str) -> np.ndarray:
+def _read_array(path: Path, field: str) -> tuple[np.ndarray, bool]:
+    """The values of a mask's file, and whether they are numbers of colours in a palette."""
     if not path.is_file():
         raise FileNotFoundError(f"Expected a mask, but {path} does not exist.")
+    numbered = False
     try:
         if path.suffix.lower() == ".mat":
             values = _read_mat(path, field)
@@ -187,7 +206,8 @@ def _read_array(path: Path, field: str) -> np.ndarray:
             values = np.load(path, allow_pickle=False)
         else:
             with Image.open(path) as opened:
-                values = np.asarray(_without_palette(opened))
+                grey = _without_palette(opened)
+                values, numbered = np.asarray(grey), grey.mode == "P"
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"Expected a mask in {path}, but it cannot be read: {error}") from error
     if values.ndim == 3:
@@ -197,7 +217,7 @@ def _read_array(path: Path, field: str) -> np.ndarray:
             f"Expected a mask of height x width in {path}, but got shape {values.shape} of "
             f"{values.dtype}."
         )
-    return values
+    return values, numbered
 
 
 def _without_palette(image: Image.Image) -> Image.Image:
@@ -251,6 +271,39 @@ def _has_two_values(values: np.ndarray) -> bool:
         # Between 0 and 1 they are shares of white.
         return bool(np.isin(values, (0, max(greatest, 1))).all())
     return greatest <= 1
+
+
+def _areas_between(values: np.ndarray, least: float, near_white: float) -> np.ndarray:
+    """Numbers that fill areas of a mask beside its background and its foreground, sorted.
+
+    These two are the most common values of areas on their side of ``least``, for what JPEG makes of
+    0 and 255 may be 2 and 253. Greys of edges (smooth, blurred or compressed) are gradients: hardly
+    one has its own value all around. So where a good share of the greys does, they are numbers of
+    classes or objects, such as 1 and 2 beside a background of 0 and a void of 255.
+
+    Args:
+        values: The mask.
+        least: The value from which they are foreground.
+        near_white: The value from which they are white for certain.
+    """
+    if values.dtype.kind == "f" and (values % 1).any():
+        return values[:0, 0]  # Shares of white, for numbers are whole.
+    if not ((values > values.min()) & (values < near_white)).any():
+        return values[:0, 0]  # Two values, as most masks have; the rest takes a while.
+    # OpenCV has no erosion of wider integers.
+    known = values if values.dtype in (np.uint8, np.uint16) else values.astype(np.float64)
+    around = np.ones((3, 3), np.uint8)
+    alike = cv2.erode(known, around) == cv2.dilate(known, around)
+    # Pixels on the border have fewer neighbours, and would be alike by chance.
+    alike[[0, -1]] = alike[:, [0, -1]] = False
+    numbers, counts = np.unique(known[alike], return_counts=True)
+    sides = (numbers < least, numbers >= least)
+    common = [numbers[side][counts[side].argmax()] for side in sides if side.any()]
+    grey = (known < near_white) & ~np.isin(known, common)
+    areas = grey & alike
+    if areas.sum() <= _AREA_SHARE * grey.sum():
+        return numbers[:0]
+    return np.unique(known[areas])
 
 
 def _white(values: np.ndarray) -> float:

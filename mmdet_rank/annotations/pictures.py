@@ -47,6 +47,11 @@ CONVERSION = Path("annotations", "conversion.json")
 DETECTIONS = "detections.json"
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
+#: What OpenCV, by which pictures are loaded, reads of the formats that Pillow knows. Of TIFF there
+#: are kinds that it lacks, such as those of floats.
+_LOADED = ("JPEG", "MPO", "PNG", "BMP", "WEBP")
+_LOADED_MODES = ("1", "L", "RGB", "RGBA", "I;16", "I;16B")
+_LOADED_CODECS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "jpeg")
 _PHOTOGRAPHS = (".jpg", ".jpeg")
 
 
@@ -186,7 +191,7 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
 
     Args:
         path: The file.
-        left_out: Counts the files that are not images.
+        left_out: Counts the files that are not images, or none that OpenCV loads.
 
     Returns:
         A picture without objects; None for a file that cannot be read.
@@ -194,10 +199,11 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
     try:
         with of_any_size(), Image.open(path) as image:
             width, height = image.size
-            turned, kind, deep = is_turned(image), image.format, image.mode[:1] == "I"
+            turned, kind, deep = is_turned(image), image.format, _is_deep(image)
+            loaded = _is_loaded(image)
         if turned and kind in ("JPEG", "MPO", "PNG"):
             width, height = height, width
-        elif turned:
+        elif turned or not loaded:
             # OpenCV, by which pictures are loaded, turns those of some formats, and Pillow others.
             pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
             if pixels is None:
@@ -212,14 +218,40 @@ def open_picture(path: Path, left_out: Counter[str]) -> Picture | None:
 def is_dark(path: Path) -> bool:
     """Tell whether a picture of 16 bits, of which OpenCV takes the upper 8, has little in them."""
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    return pixels is not None and pixels.dtype == np.uint16 and int(pixels.max()) < 2**12
+    if pixels is None or pixels.dtype != np.uint16:
+        return False
+    colours = pixels if pixels.ndim == 2 else pixels[..., :3]  # opaque pixels have a bright alpha
+    return int(colours.max()) < 2**12
 
 
 def is_turned(image: Image.Image) -> bool:
-    """Tell whether the metadata of an image that Pillow has opened turns it by a quarter."""
-    # Pillow looks for what a PNG does not begin with behind its pixels.
-    known = image.format != "PNG" or "exif" in image.info
-    return known and image.getexif().get(_ORIENTATION) in _TURNED
+    """Tell whether the metadata of an image that Pillow has opened turns it by a quarter.
+
+    As in OpenCV it is the EXIF data, or the tags of a TIFF file, that do. `Image.getexif` has the
+    orientation of XMP too, and looks for what a PNG does not begin with behind its pixels.
+    """
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        tags = Image.Exif()
+        try:
+            tags.load(image.info.get("exif", b""))
+        except SyntaxError:  # It is broken, and turns nothing.
+            return False
+    return tags.get(_ORIENTATION) in _TURNED
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Tell whether an image that Pillow has opened has more than 8 bits in each of its channels."""
+    # Pillow opens 16 bits of several channels as 8; what it will decode, such as "RGB;16B", tells.
+    stored = any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])[:1])
+    return image.mode[:1] == "I" or (image.format in ("PNG", "TIFF") and stored)
+
+
+def _is_loaded(image: Image.Image) -> bool:
+    """Tell whether OpenCV loads an image that Pillow has opened for certain, by its head alone."""
+    if image.format == "TIFF":
+        return image.mode in _LOADED_MODES and image.info.get("compression") in _LOADED_CODECS
+    return image.format in _LOADED
 
 
 def fits_its_picture(

@@ -45,7 +45,7 @@ class Picture:
         height: Likewise.
         objects: What is marked in it and can be used.
         marked: How many objects, or masks, are marked in it and may be of no use.
-        deep: Whether it has more than 8 bits, of one channel.
+        deep: Whether its channels have more than 8 bits.
     """
 
     file: Path

@@ -25,6 +25,9 @@ def split_pictures(
     whatever form the data comes. A class of too few pictures for the share gives one of them,
     unless there are so many such classes that these alone would be more than the share.
 
+    Objects to be ignored do not count: a picture that has no other says nothing about its classes,
+    neither in training nor in measuring, and is split with those without objects.
+
     Args:
         pictures: To be split.
         share: What to take away, between 0 and 1.
@@ -33,11 +36,14 @@ def split_pictures(
     Returns:
         What stays and what was taken, each in the order given.
     """
-    frequency = Counter(o.category for picture in pictures for o in picture.objects)
+    found = [
+        [labelled.category for labelled in picture.objects if not labelled.ignored]
+        for picture in pictures
+    ]
+    frequency = Counter(name for names in found for name in names)
     groups: dict[str, list[Picture]] = defaultdict(list)
-    for picture in pictures:
-        found = {labelled.category for labelled in picture.objects}
-        rarest = min(found, key=lambda name: (frequency[name], name), default="")
+    for picture, names in zip(pictures, found, strict=True):
+        rarest = min(names, key=lambda name: (frequency[name], name), default="")
         groups[rarest].append(picture)
     taken: set[int] = set()
     rare: list[Picture] = []
@@ -54,7 +60,7 @@ def split_pictures(
             rare.append(drawn[0])
     room = max(round(share * len(pictures)), _FEW)
     taken |= {id(picture) for picture in sorted(rare, key=order)[:room]}
-    labelled = [picture for picture in pictures if picture.objects]
+    labelled = [picture for picture, names in zip(pictures, found, strict=True) if names]
     for some in (labelled, pictures):
         if len(some) > 1 and not any(id(picture) in taken for picture in some):
             taken.add(id(min(some, key=order)))

@@ -142,12 +142,13 @@ def is_label_file(file: Path) -> bool:
         return False
 
 
-def _content(file: Path) -> dict:
+def _content(file: Path, loader: type[yaml.BaseLoader | yaml.SafeLoader] = yaml.SafeLoader) -> dict:
     """Content of a ``.yaml``; nothing where it is not one."""
     if file.suffix not in _YAML:
         return {}
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig", errors="replace"))
+        content = yaml.load(text, loader)
     except yaml.YAMLError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -159,13 +160,16 @@ def _names(file: Path) -> dict[int, str]:
         lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         # A blank line is the name of a number that no object has.
         return {place: line.strip() for place, line in enumerate(lines) if line.strip()}
-    names = _content(file).get("names")
+    # As texts: to YAML, on, off, yes and no are true and false, null is nothing, and 007 is 7.
+    names = _content(file, yaml.BaseLoader).get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict):
         return {}
     try:
-        return {int(place): str(name) for place, name in names.items()}
+        return {
+            int(place): str(None if name in ("", "~") else name) for place, name in names.items()
+        }
     except (TypeError, ValueError):
         return {}
 
@@ -187,12 +191,11 @@ def _pictures(
         }
     found: dict[str, dict[Path, None]] = {}
     nowhere: list[tuple[str, str]] = []
-    for key, places in named.items():
-        for place in places:
-            files = _resolve(place, base, folder, left_out)
-            if not files and content.get(key):
-                nowhere.append((key, place))
-            found.setdefault(SPLITS[key], {}).update(dict.fromkeys(files))
+    for key, place, path in _locate(named, [folder / base, folder]):
+        files = [] if path is None else _list_pictures(path, base, folder, left_out)
+        if not files and content.get(key):
+            nowhere.append((key, place))
+        found.setdefault(SPLITS[key], {}).update(dict.fromkeys(files))
     if any(found.values()):
         _judge_missing(nowhere, {split for split, files in found.items() if files}, head, notes)
     else:
@@ -250,11 +253,37 @@ def _places(content: dict, key: str, head: Path) -> list[str]:
     return places
 
 
-def _resolve(place: str, base: str, folder: Path, left_out: Counter[str]) -> list[Path]:
-    """Image files of a place in a ``.yaml``, whose paths are often those of another machine."""
-    path = _find(place, [folder / base, folder])
-    if path is None:
-        return []
+def _locate(named: dict[str, list[str]], bases: list[Path]) -> list[tuple[str, str, Path | None]]:
+    """Find the places of the splits, whose paths are often those of another machine.
+
+    The end of a path is not taken for the place where it no longer says which split it is of:
+    ``../train/images`` and ``../valid/images`` both end in ``images``, which may hold the pictures
+    of all splits, and would let a detector be trained on what it is measured on.
+
+    Args:
+        named: The places that each key of a ``.yaml`` gives.
+        bases: Folders that they may be relative to.
+
+    Returns:
+        Each key and place with the folder or list, None where it is not found.
+    """
+    located = [
+        (key, place, _find(place, bases, SPLITS[key])) for key in named for place in named[key]
+    ]
+    result = []
+    for key, place, path in located:
+        shortened = path not in [Path(os.path.abspath(base / place)) for base in bases]
+        # One place that is given for several splits is meant.
+        shared = shortened and any(
+            path == other and place != name and SPLITS[key] != SPLITS[split]
+            for split, name, other in located
+        )
+        result.append((key, place, None if shared else path))
+    return result
+
+
+def _list_pictures(path: Path, base: str, folder: Path, left_out: Counter[str]) -> list[Path]:
+    """Image files of a folder, or of a list, whose paths may be those of another machine too."""
     if path.is_dir():
         return list_files(path, SUFFIXES)
     if path.suffix != ".txt":
@@ -274,10 +303,18 @@ def _resolve(place: str, base: str, folder: Path, left_out: Counter[str]) -> lis
     return files
 
 
-def _find(place: str, bases: list[Path]) -> Path | None:
-    """The file or folder that a path means, the whole of it or, of another machine's, its end."""
+def _find(place: str, bases: list[Path], split: str | None = None) -> Path | None:
+    """The file or folder that a path means, the whole of it or, of another machine's, its end.
+
+    Args:
+        place: The path.
+        bases: Folders that it may be relative to.
+        split: A part of the path that is named after it stays in the end.
+    """
     parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    ends = [place, *("/".join(parts[start:]) for start in range(len(parts)))]
+    naming = [n for n, part in enumerate(parts) if split and SPLITS.get(part.lower()) == split]
+    last = naming[-1] + 1 if naming else len(parts)
+    ends = [place, *("/".join(parts[start:]) for start in range(last))]
     for end in ends:
         for base in bases:
             if (base / end).exists():

@@ -222,6 +222,18 @@ def test_all_objects_lost_is_refused_with_the_reason(tmp_path):
         read_data(root)
 
 
+def test_objects_that_are_all_ignored_are_told_where_none_can_be_used(tmp_path):
+    root = labelled_data.write_voc(tmp_path / "data")
+    for path in (root / "Annotations").iterdir():
+        path.write_text(labelled_data.voc_xml(path.stem, difficult=1))
+    with pytest.raises(ValueError, match="none can be used: 6 objects are marked to be ignored"):
+        read_data(root)
+    for path in (root / "Annotations").iterdir():
+        path.write_text(labelled_data.voc_xml(path.stem, []))
+    with pytest.raises(ValueError, match="none can be used: there is not one"):
+        read_data(root)
+
+
 def test_a_category_twice_is_refused_with_both_entries(tmp_path):
     root = labelled_data.write_coco(tmp_path / "data")
     for path in root.rglob("*.json"):

@@ -1,5 +1,6 @@
 """Folders of images and masks: layouts that are read, and mistakes that are told."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,6 +122,147 @@ def test_shares_of_white_in_wide_types(tmp_path, white, dtype):
     # Nothing there is white.
     np.save(path, (white * shares[:, :4]).astype(dtype))
     assert MaskReader().read(path).tolist() == [[0, 0, 0, 1]]
+
+
+def scene(numbers, void=None):
+    """Areas of each number, and a line of some pixels around them."""
+    values = np.zeros((90, 120), np.uint8)
+    for place, number in enumerate(numbers):
+        x, y = divmod(place, 3)
+        cv2.rectangle(values, (5 + 12 * x, 5 + 28 * y), (13 + 12 * x, 25 + 28 * y), number, -1)
+        if void is not None:
+            cv2.rectangle(values, (4 + 12 * x, 4 + 28 * y), (14 + 12 * x, 26 + 28 * y), void, 2)
+    return values
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32])
+@pytest.mark.parametrize(
+    ("numbers", "void", "told"),
+    [
+        ((1, 2), 255, "1, 2"),
+        ((1,), 255, "1"),
+        ((1, 130, 200), None, "1, 200"),
+        ((100, 200), None, "100"),
+    ],
+)
+def test_numbers_of_classes_beside_a_large_one(tmp_path, numbers, void, told, dtype):
+    values = scene(numbers, void)
+    path = tmp_path / "classes.npy"
+    np.save(path, values.astype(dtype))
+    message = rf"or of 0 and 255\.0, in .*classes\.npy, but it has areas of {told} too; give mask_v"
+    with pytest.raises(SeveralClassesError, match=message):
+        MaskReader().read(path)
+    number = int(values.max())
+    assert (MaskReader(value=number).read(path) == (values == number)).all()
+
+
+def test_numbers_of_many_objects(tmp_path):
+    path = save(tmp_path / "objects.png", scene(range(1, 28)))
+    with pytest.raises(SeveralClassesError, match=r"its values are 0, 1, 2, 3, 4, \.\.\.; give"):
+        MaskReader().read(path)
+    save(path, scene(range(129, 156)))  # half of 255 and more: all would be one
+    with pytest.raises(SeveralClassesError, match=r"areas of 130, 131, 132, 133, 134, \.\.\. too"):
+        MaskReader().read(path)
+    assert MaskReader(value=140).read(path).sum() == 9 * 21
+    # As of Cityscapes: 1000 times the class, and a number.
+    wide = scene(range(4)).astype(np.uint16)
+    wide[wide > 0] += 26000
+    Image.fromarray(wide).save(path)
+    with pytest.raises(SeveralClassesError, match="areas of 26001, 26002, 26003 too"):
+        MaskReader().read(path)
+
+
+def test_numbers_of_a_palette_of_colours(tmp_path):
+    values = np.zeros((20, 30), np.uint8)
+    values[4, 4:20] = 15  # too thin for an area
+    values[5, 4:20] = 255
+    coloured = Image.fromarray(values)
+    coloured.putpalette([0, 0, 0] * 15 + [192, 128, 128] * 240 + [224, 224, 192])
+    path = tmp_path / "voc.png"
+    coloured.save(path)
+    assert Image.open(path).mode == "P"
+    with pytest.raises(SeveralClassesError, match="its palette has colours for 0, 15, 255; give"):
+        MaskReader().read(path)
+    assert MaskReader(value=15).read(path).sum() == 16
+    # A tool's colour for the one class, and a palette of greys.
+    coloured = Image.fromarray(np.where(values == 15, 0, values))
+    coloured.putpalette([0, 0, 0] * 255 + [192, 128, 128])
+    coloured.save(path)
+    assert MaskReader().read(path).sum() == 16
+    Image.fromarray(values).quantize(4).save(path)
+    assert Image.open(path).mode == "P"
+    assert MaskReader().read(path).sum() == 16
+
+
+def shape():
+    """A mask of 0 and 255 with slanting, straight and thin parts, and the same with soft edges."""
+    large = np.zeros((8 * 96, 8 * 128), np.uint8)
+    cv2.ellipse(large, (340, 330), (240, 130), 25, 0, 360, 255, -1)
+    cv2.rectangle(large, (650, 83), (931, 301), 255, -1)
+    cv2.polylines(
+        large, [np.array([(30, 700), (420, 590), (700, 717), (980, 500)])], False, 255, 20
+    )
+    soft = cv2.resize(large, (128, 96), interpolation=cv2.INTER_AREA)
+    return np.where(soft < 128, 0, 255).astype(np.uint8), soft
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda hard, soft: soft,
+        lambda hard, soft: cv2.GaussianBlur(hard, (0, 0), 3),
+        lambda hard, soft: cv2.blur(hard, (7, 7)),
+        lambda hard, soft: cv2.resize(soft, None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR),
+        lambda hard, soft: cv2.resize(soft, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST),
+        lambda hard, soft: np.where(hard == 0, 0, 200),
+        lambda hard, soft: np.where(hard == 0, 2, np.where(soft == 255, 253, 250)),
+    ],
+    ids=[
+        "smooth",
+        "blurred",
+        "averaged",
+        "enlarged",
+        "in squares",
+        "200",
+        "nearly black and white",
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_masks_with_greys_on_edges_are_of_one_class(tmp_path, make, dtype):
+    values = make(*shape()).astype(dtype)
+    np.save(tmp_path / "mask.npy", values)
+    assert (MaskReader().read(tmp_path / "mask.npy") == (values >= 128)).all()
+
+
+@pytest.mark.parametrize("quality", [5, 15, 20, 40, 75, 95])
+@pytest.mark.parametrize("soft", [False, True])
+def test_masks_as_jpeg_are_of_one_class(tmp_path, quality, soft):
+    """Flat areas of some qualities are 2 or 253, and edges have ringing."""
+    mask = shape()[soft]
+    path = save(tmp_path / "mask.jpg", mask, quality=quality)
+    saved = np.asarray(Image.open(path))
+    assert len(np.unique(saved)) > 10
+    read = MaskReader().read(path)
+    assert (read == (saved >= 128)).all()
+    assert (read == (mask >= 128)).mean() > 0.98
+    # Saved as PNG afterwards, as the magnetic tiles.
+    assert (MaskReader().read(save(tmp_path / "mask.png", saved)) == read).all()
+
+
+def test_two_values_are_told_apart_by_the_threshold(tmp_path):
+    path = save(tmp_path / "mask.png", np.where(shape()[0] == 0, 0, 100))
+    assert (MaskReader(threshold=0.25).read(path) == (shape()[0] > 0)).all()
+    with pytest.raises(SeveralClassesError, match="areas of 100 too; give mask_value"):
+        MaskReader().read(path)
+
+
+def test_shares_of_annotators_are_no_numbers(tmp_path):
+    """Floats that are not whole may fill areas: masks that several people drew, averaged."""
+    shares = np.zeros((30, 40), np.float32)
+    for share in (1 / 3, 2 / 3, 1):
+        shares[int(9 * share) : 25, 5:20] = share
+    np.save(tmp_path / "mask.npy", shares)
+    assert (MaskReader().read(tmp_path / "mask.npy") == (shares > 0.5)).all()
 
 
 def test_colour_masks(tmp_path):

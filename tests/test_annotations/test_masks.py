@@ -110,6 +110,35 @@ def test_layouts_of_masks_of_one_class_each(tmp_path, picture, mask):
     assert data.left_out == {"specks of under 10 pixels": 5} | alone
 
 
+def of_classes(values):
+    """Numbers of classes, 255 for void, as MMSegmentation has them."""
+    values[8:20, 8:30], values[24:40, 10:40] = 1, 2
+    return cv2.rectangle(values, (7, 7), (30, 20), 255, 2)
+
+
+def of_objects(values):
+    """A number for each of 140 objects."""
+    for number in range(140):
+        y, x = divmod(number, 14)
+        values[4 * y + 1 : 4 * y + 5, 4 * x : 4 * x + 4] = number + 1
+    return values
+
+
+@pytest.mark.parametrize("make", [of_classes, of_objects])
+@pytest.mark.parametrize("palette", [False, True])
+def test_masks_of_several_classes_or_objects_are_not_taken(tmp_path, make, palette):
+    root = tmp_path / "streets"
+    labelled_data.write_pictures(root / "images", ["a", "b"])
+    (root / "masks").mkdir()
+    for name in "ab":
+        mask = Image.fromarray(make(np.zeros(labelled_data.SIZES[name][::-1], np.uint8)))
+        if palette:
+            mask.putpalette([number * shift % 256 for number in range(256) for shift in (7, 3, 5)])
+        mask.save(root / f"masks/{name}.png")
+    with pytest.raises(ValueError, match="2 masks of numbers or colours of classes, which are not"):
+        read_data(root)
+
+
 @pytest.mark.parametrize("number", [3, 90])
 def test_masks_that_cannot_be_used_are_told(tmp_path, number):
     root = tmp_path / "cracks" / "images"

@@ -273,3 +273,83 @@ def test_an_empty_list_beside_the_names_counts_as_missing(tmp_path):
     (root / "train.txt").write_text("\n".join(names))
     (root / "valid.txt").write_text("")
     assert list(read_data(root).splits) == ["train"]
+
+
+def test_a_path_is_not_shortened_beyond_the_name_of_its_split(tmp_path):
+    """Roboflow's data.yaml over images/train and images/val: both paths end in images."""
+    root = labelled_data.write_yolo(tmp_path / "data")
+    head = root / "data.yaml"
+    head.write_text("train: ../train/images\nval: ../valid/images\nnames: [ring, bar]\n")
+    assert convert_data(root, tmp_path / "out").drawn == ()
+    data = read_data(root)
+    assert stems(data) == labelled_data.SPLITS
+    assert data.notes == [
+        "data.yaml says that pictures are in ../train/images, ../valid/images, where there are "
+        "none: all pictures beside it are taken, splits by the names of their folders."
+    ]
+    # With training alone, images/ would have the pictures of validation in it.
+    head.write_text("train: /home/me/set/train/images\nnames: [ring, bar]\n")
+    assert stems(read_data(root)) == labelled_data.SPLITS
+    head.write_text("train: images/train\nval: ../valid/images\nnames: [ring, bar]\n")
+    data = read_data(root)
+    assert stems(data) == {"train": list("abce")}
+    assert data.notes[0].startswith("There are no pictures in ../valid/images, which data.yaml")
+    # Of what is above the name of the split nothing need be there.
+    head.write_text("train: D:\\train\\set\\images\\train\nval: /valid/images/val\n"
+                    "names: [ring, bar]\n")  # fmt: skip
+    assert read_data(root).notes == []
+    assert stems(read_data(root)) == labelled_data.SPLITS
+
+
+def test_shortened_paths_of_two_splits_are_not_one_folder(tmp_path):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    head = root / "data.yaml"
+    head.write_text("train: /set/one/images\nval: /set/two/images\nnames: [ring, bar]\n")
+    data = read_data(root)
+    assert stems(data) == labelled_data.SPLITS
+    assert "in /set/one/images, /set/two/images, where there are none" in data.notes[0]
+    # A whole path stands, and what is given for both is meant.
+    head.write_text("train: images\nval: /set/two/images\nnames: [ring, bar]\n")
+    data = read_data(root)
+    assert stems(data) == {"train": list("abcde")}
+    assert data.notes[0].startswith("There are no pictures in /set/two/images, which data.yaml")
+    head.write_text("train: /set/images\nval: /set/images\nnames: [ring, bar]\n")
+    data = read_data(root)
+    assert stems(data) == {"train": list("abcde")}
+    assert data.notes == []
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("[on, off]", ["on", "off"]),
+        ("[yes, no]", ["yes", "no"]),
+        ("\n  0: No\n  1: true", ["No", "true"]),
+        ("[null, 'on']", ["null", "on"]),
+        ("[007, 12:30]", ["007", "12:30"]),
+        ("[2.50, 0x1F]", ["2.50", "0x1F"]),
+        # As they were read before.
+        ("[0, 1]", ["0", "1"]),
+        ("{0: 7, 1: 2.5}", ["7", "2.5"]),
+        ("{'0': ring, 1: ~}", ["ring", "None"]),
+        ("\n- ring\n- ", ["ring", "None"]),
+        ("[2020-01-01, ring]", ["2020-01-01", "ring"]),
+    ],
+)
+def test_names_of_classes_are_read_as_they_are_written(tmp_path, names, expected):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    places = "path: ~\ntrain: images/train\nval: [images/val]\ntest: null\nnc: 2\n"
+    (root / "data.yaml").write_text(f"{places}names: {names}\n")
+    data = read_data(root)
+    assert sorted(data.categories, key=data.categories.get) == expected
+    assert data.count("train") == {expected[0]: 2, expected[1]: 3}
+    assert stems(data) == labelled_data.SPLITS
+    assert data.notes == []
+
+
+@pytest.mark.parametrize("names", ["", "~", "null", "5", "on", "{a: 0}", "[]"])
+def test_a_yaml_without_names_is_not_of_yolo(tmp_path, names):
+    root = labelled_data.write_yolo(tmp_path / "data")
+    (root / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
+    with pytest.raises(ValueError, match="nothing names the classes of labels"):
+        read_data(root)
