@@ -6,6 +6,8 @@ import contextlib
 import gc
 import json
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ __all__ = ["load_json", "without_garbage_collection", "write_json", "written_who
 # Smaller files are read before anybody asks how far it is.
 _LARGE = 20_000_000
 _TICK = 10_000
+# More than systems follow.
+_MAX_LINKS = 50
 
 
 def load_json(path: str | Path, *, progress: Callable[..., Any] | None = None) -> Any:
@@ -84,26 +88,65 @@ def without_garbage_collection() -> Iterator[None]:
 
 @contextlib.contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` to write to; it becomes ``path`` when all went well.
+    """Give a temporary path to write to, which becomes ``path`` when all went well.
 
     An error in the body leaves neither the temporary file nor a changed ``path``. Folders that are
-    missing are made.
+    missing are made. Of a link, the file that it leads to is written. Pipes, devices and open files
+    such as ``/dev/stdout`` stay what they are, and get the bytes.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    special = _descriptor(path) is not None or (
+        path.exists() and not path.is_file() and not path.is_dir()
+    )
+    place = path if special else Path(os.path.realpath(path))
+    if not special:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    # Writers tell the format by the name that was given; a link's target may have another ending.
+    handle, name = tempfile.mkstemp(
+        dir=None if special else place.parent, prefix=".", suffix=path.suffix
+    )
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files that their owner alone may read.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except BaseException:
+        if special:
+            _copy_into(path, temporary)
+        else:
+            # mkstemp makes files that their owner alone may read.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(place)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the number of the open file of this process that a path such as /dev/stdout names."""
+    folders = {os.path.realpath("/proc/self/fd"), "/dev/fd"}
+    for _ in range(_MAX_LINKS):
+        # From the number one more link leads on, to a file that may be a pipe, or have no name.
+        if path.name.isdecimal() and os.path.realpath(path.parent) in folders:
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = path.parent / os.readlink(path)
+    return None
+
+
+def _copy_into(path: Path, temporary: Path) -> None:
+    """Write the bytes of a file into a pipe, a device or an open file."""
+    number = _descriptor(path)
+    if number is None:
+        # Without O_CREAT: what has gone meanwhile is not made a regular file.
+        number = os.open(path, os.O_WRONLY)
+    else:
+        # Opened anew, a regular file would be written from its beginning, over what is there.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        number = os.dup(number)
+    with temporary.open("rb") as source, os.fdopen(number, "wb") as target:
+        shutil.copyfileobj(source, target)
 
 
 def write_json(path: str | Path, data: object, *, indent: int | None = 2) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -44,8 +44,13 @@ def check_results(
     """Check COCO results against checked ground truth.
 
     Results are a list of detections. The form of a data set is understood too: an object with
-    ``annotations`` that have a ``score``, whose images and categories are then those of the ground
-    truth with the same ``file_name`` and ``name``, where the file has such lists.
+    ``annotations`` that have a ``score``.
+
+    Names go before numbers, which another program may have given. Images are those of the ground
+    truth with the same ``file_name``, and categories those with the same ``name``, where the file
+    has such lists, or its detections ``file_name`` and ``category``. Paths of either side may begin
+    in another folder. Names of pictures none of which is known say nothing; a category of a name
+    that is not known is never taken for another one.
 
     As in pycocotools, the size of a detection (small, medium, large) is that of its box where all
     detections have one, else that of its mask or of the extent of its keypoints.
@@ -68,11 +73,12 @@ def check_results(
     """
     if iou_type not in IOU_TYPES:
         raise ValueError(f"Expected one of the IoU types {IOU_TYPES}, but got {iou_type!r}.")
-    entries, translate = _entries(results, ground_truth, source)
+    entries = _entries(results, source)
     where = fields.namer("detection", source)
     fields.refuse_other_than_objects(entries, "detection", source)
-    image_ids = _references(entries, "image_id", ground_truth["images"], where, translate)
-    category_ids = _references(entries, "category_id", ground_truth["categories"], where, translate)
+    listed = results if isinstance(results, dict) else {}
+    image_ids, hints = _image_ids(listed, entries, ground_truth["images"], source)
+    category_ids = _category_ids(listed, entries, ground_truth["categories"], where)
     _check_scores(entries, where)
     key = _FIELD[iou_type]
     for index, entry in enumerate(entries):
@@ -90,9 +96,8 @@ def check_results(
         -1, 2
     )
     own = sizes[[positions[i] for i in image_ids]]
-    hints = []
     if iou_type == "bbox" or all(entry.get("bbox") for entry in entries):
-        hints = _check_boxes(entries, own, where)
+        hints += _check_boxes(entries, own, where)
         for detection, entry in zip(checked, entries, strict=True):
             detection["bbox"] = entry["bbox"]
     if iou_type == "segm":
@@ -103,11 +108,8 @@ def check_results(
     return CocoResults(checked, hints)
 
 
-def _entries(
-    results: object, ground_truth: Mapping[str, Any], source: str
-) -> tuple[list, dict[str, dict]]:
-    """Return the detections of a file, and what its ids mean among those of the ground truth."""
-    translate: dict[str, dict] = {}
+def _entries(results: object, source: str) -> list:
+    """Return the detections of a file."""
     if isinstance(results, dict) and isinstance(results.get("annotations"), list):
         entries = results["annotations"]
         if entries and not any(isinstance(e, dict) and "score" in e for e in entries):
@@ -115,11 +117,8 @@ def _entries(
                 f"Expected detections with a score in {source}, but got COCO annotations without "
                 "any; pass the file that the detector wrote."
             )
-        translate["image_id"] = _translation(results, ground_truth, "images", "file_name")
-        translate["category_id"] = _translation(results, ground_truth, "categories", "name")
     elif isinstance(results, list):
         entries = results
-        translate["image_id"] = _by_file_name(entries, ground_truth["images"], source)
     else:
         raise ValueError(
             f"Expected COCO results in {source}, a list of detections, but got "
@@ -130,111 +129,165 @@ def _entries(
             f"Expected detections in {source}, but the list is empty; lower the score threshold of "
             "the detector, or check that it ran on the images of the ground truth."
         )
-    return entries, translate
+    return entries
 
 
-def _translation(results: dict, ground_truth: Mapping[str, Any], kind: str, key: str) -> dict:
-    """Return the ground truth's id of each id of a data set, by a name that both have."""
-    entries = results.get(kind)
-    if not isinstance(entries, list):
-        return {}
-    known = {str(entry[key]): entry["id"] for entry in ground_truth[kind] if entry.get(key)}
-    return {
-        entry["id"]: known[str(entry[key])]
-        for entry in entries
-        if isinstance(entry, dict)
-        and isinstance(entry.get("id"), (int, float, str))
-        and str(entry.get(key)) in known
-    }
+def _image_ids(
+    listed: Mapping[str, Any], entries: Sequence[dict], images: Sequence[dict], source: str
+) -> tuple[list, list[str]]:
+    """Return the ground truth's image of each detection, and a hint where all names are foreign.
 
-
-def _by_file_name(entries: list, images: Sequence[dict], source: str) -> dict:
-    """Return the ground truth's id of each image id, where the detections name their pictures.
-
-    Predictions on a folder number its pictures, whatever ids the ground truth has. The paths of
-    either side may begin in another folder. Empty where no name is known.
+    Predictions on a folder number its pictures, whatever ids the ground truth has.
     """
-    if not (entries and isinstance(entries[0], dict) and "file_name" in entries[0]):
-        return {}
-    known: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
-    for image in images:
-        parts = _parts(image.get("file_name"))
-        known.setdefault(parts[-1], []).append((parts, image["id"]))
-    found: dict = {}
-    names: dict = {}
-    doubled: list[tuple] = []
-    missing = []
-    for index, entry in enumerate(entries):
-        number = entry.get("image_id") if isinstance(entry, dict) else None
-        if not isinstance(number, (int, float, str)):
-            continue
-        name = entry.get("file_name")
-        if number in names:
-            if name is not None and name != names[number]:
-                doubled.append((number, names[number], name))
-            continue
-        names[number] = name
-        parts = _parts(name)
-        ids = [
-            id_
-            for other, id_ in known.get(parts[-1], [])
-            if all(a == b for a, b in zip(reversed(parts), reversed(other), strict=False))
-        ]
-        if len(ids) == 1:
-            found[number] = ids[0]
-        else:
-            missing.append((index, name, len(ids)))
-    if found and doubled:
-        number, one, other = doubled[0]
+    where = fields.namer("detection", source)
+    numbers = _numbers(entries, "image_id", where)
+    names = _names_of(listed, "images", "file_name")
+    doubled = None
+    if not names:
+        names, doubled = _names_of_pictures(numbers, entries)
+    found = _by_path(names, set(numbers), images)
+    if not any(found.values()):
+        _check_known(numbers, "image_id", images, where)
+        own = next((image["file_name"] for image in images if image.get("file_name")), None)
+        if not names or own is None:
+            return numbers, []
+        hint = (
+            f"None of its pictures, such as {next(iter(names.values()))!r}, has the name of one of "
+            f"the ground truth, such as {own!r}; image_id was taken for the ground truth's id: "
+            "check that it is."
+        )
+        return numbers, [hint]
+    if doubled is not None:
+        number, one, other = doubled
         raise ValueError(
             f"Expected one picture for each image_id in {source}, but got {number} for {one!r} and "
             f"for {other!r}; evaluate predictions of several runs apart, or number their pictures "
             "anew."
         )
-    told = [each for each in missing if found or each[2]]
-    if told:
-        index, name, several = told[0]
-        raise ValueError(
-            f"Expected a picture of the ground truth in {fields.namer('detection', source)(index)},"
-            f" but got {name!r}, which {'several images have' if several else 'no image has'}; "
-            "predict on the pictures of the ground truth alone, in their folders."
-        )
-    return found
+    for index, number in enumerate(numbers):
+        ids = found.get(number, [])
+        if len(ids) != 1:
+            got = f"image_id {number!r} without a name"
+            if number in names:
+                got = f"{names[number]!r}, which {'several images have' if ids else 'no image has'}"
+            # By its number it would be another one.
+            raise ValueError(
+                f"Expected a picture of the ground truth in {where(index)}, but got {got}; predict "
+                "on the pictures of the ground truth alone, in their folders."
+            )
+    return [found[number][0] for number in numbers], []
+
+
+def _names_of(listed: Mapping[str, Any], kind: str, key: str) -> dict[Any, str]:
+    """Return the names that results in the form of a data set list, by number."""
+    entries = listed.get(kind)
+    return {
+        entry["id"]: str(entry[key])
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+        and isinstance(entry.get("id"), (int, float, str))
+        and entry.get(key)
+    }
+
+
+def _names_of_pictures(
+    numbers: Sequence, entries: Sequence[dict]
+) -> tuple[dict[Any, str], tuple[Any, str, str] | None]:
+    """Return the names that detections give their pictures, and a number that has two of them."""
+    names: dict[Any, str] = {}
+    doubled = None
+    for number, entry in zip(numbers, entries, strict=True):
+        if entry.get("file_name"):
+            name = str(entry["file_name"])
+            if names.setdefault(number, name) != name:
+                doubled = doubled or (number, names[number], name)
+    return names, doubled
+
+
+def _by_path(names: Mapping[Any, str], used: Collection, images: Sequence[dict]) -> dict[Any, list]:
+    """Return the ids of the images that each number may mean, by the path of its picture.
+
+    The paths of either side may begin in another folder, unless all that are used are the same.
+    """
+    known: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
+    for image in images:
+        if image.get("file_name"):
+            parts = _parts(image["file_name"])
+            known.setdefault(parts[-1], []).append((parts, image["id"]))
+    whole: dict[Any, list] = {}
+    ends: dict[Any, list] = {}
+    for number, name in names.items():
+        parts = _parts(name)
+        alike = known.get(parts[-1], [])
+        whole[number] = [id_ for other, id_ in alike if other == parts]
+        ends[number] = [
+            id_
+            for other, id_ in alike
+            if all(a == b for a, b in zip(reversed(parts), reversed(other), strict=False))
+        ]
+    return whole if all(len(whole.get(number, [])) == 1 for number in used) else ends
 
 
 def _parts(name: object) -> tuple[str, ...]:
-    return PurePosixPath(str(name or "-").replace("\\", "/")).parts or ("-",)
+    return PurePosixPath(str(name).replace("\\", "/")).parts or ("-",)
 
 
-def _references(
+def _category_ids(
+    listed: Mapping[str, Any],
     entries: Sequence[dict],
-    key: str,
-    known: Sequence[dict],
+    categories: Sequence[dict],
     where: Callable[[int], str],
-    translate: Mapping[str, dict],
 ) -> list:
-    advice = {
-        "image_id": "check that the results are for the images of this ground truth",
-        "category_id": "map the detector's labels to the category ids of the ground truth",
-    }[key]
+    """Return the ground truth's category of each detection.
+
+    Labelling tools and detectors number the same classes in orders of their own.
+    """
+    numbers = _numbers(entries, "category_id", where)
+    own = _names_of(listed, "categories", "name")
+    names = [own.get(n) for n in numbers] if own else [e.get("category") for e in entries]
+    ids = {str(category["name"]): category["id"] for category in categories if "name" in category}
+    known = {id_: name for name, id_ in ids.items()}
+    found = list(numbers)
+    nameless = None
+    for index, (number, name) in enumerate(zip(numbers, names, strict=True)):
+        if not isinstance(name, str) or not name:
+            nameless = index if nameless is None else nameless
+        elif name in ids:
+            found[index] = ids[name]
+        elif name.strip().casefold() != known.get(number, "").strip().casefold():
+            # By its number it would be another one.
+            raise ValueError(
+                f"Expected a category of the ground truth in {where(index)}, but got {name!r} "
+                f"(category_id {number!r}), whose name none of them has; map the detector's labels "
+                "to the names of the ground truth, or leave such detections out; where the ids are "
+                "right, leave the names out."
+            )
+    if nameless is not None and (own or found != numbers):
+        raise ValueError(
+            f"Expected the name of a category in {where(nameless)}, as others have one, but got "
+            f"category_id {numbers[nameless]!r} alone; name the categories of all."
+        )
+    _check_known(found, "category_id", categories, where)
+    return found
+
+
+def _numbers(entries: Sequence[dict], key: str, where: Callable[[int], str]) -> list:
     for index, entry in enumerate(entries):
         if key not in entry:
             raise ValueError(
                 f"Expected {key} in {where(index)}, but got the fields "
                 f"{sorted(map(str, entry))}; write the detections as COCO results."
             )
-    values = fields.ids([entry[key] for entry in entries], key, where)
-    meaning = translate.get(key)
-    name = {"image_id": "file_name", "category_id": "name"}[key]
-    if meaning:
-        for index, value in enumerate(values):
-            # By its number it would be another one's.
-            if value not in meaning:
-                raise ValueError(
-                    f"Expected as {key} one of the ground truth's in {where(index)}, but got "
-                    f"{value!r}, whose {name} none of them has; {advice}."
-                )
-        values = [meaning[value] for value in values]
+    return fields.ids([entry[key] for entry in entries], key, where)
+
+
+def _check_known(
+    values: Sequence, key: str, known: Sequence[dict], where: Callable[[int], str]
+) -> None:
+    advice = {
+        "image_id": "check that the results are for the images of this ground truth",
+        "category_id": "map the detector's labels to the category ids of the ground truth",
+    }[key]
     ids: Container = {entry["id"] for entry in known}
     for index, value in enumerate(values):
         if value not in ids:
@@ -246,7 +299,6 @@ def _references(
                 f"Expected as {key} one of the ground truth's in {where(index)}, but got "
                 f"{value!r}, which it does not have{kind}; {advice}."
             )
-    return values
 
 
 def _check_scores(entries: Sequence[dict], where: Callable[[int], str]) -> None:

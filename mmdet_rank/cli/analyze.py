@@ -75,9 +75,15 @@ def read_objects(data: Path) -> tuple[Objects, list[str]]:
     """
     if data.is_dir():
         found = read_data(data)
-        pictures = found.splits["train"]
         for note in found.notes:
             print(f"note: {note}", file=sys.stderr)
+        pictures = found.splits.get("train", [])
+        if not pictures:
+            others = [f"{len(each)} for {split}" for split, each in found.splits.items() if each]
+            raise ValueError(
+                f"Expected pictures for training in {data}, but got {' and '.join(others)} alone; "
+                "label some for training, or check its splits: what is trained on is measured."
+            )
         return (
             Objects.from_pictures(found.classes, pictures),
             [str(picture.file) for picture in pictures],

@@ -32,14 +32,108 @@ def test_the_form_of_a_data_set_goes_by_names():
     other["categories"][0]["name"] = "wolf"
     # 0 is no category of the ground truth.
     with pytest.raises(
-        ValueError, match="but got 0, whose name none of them has; map the detector"
+        ValueError, match=r"in detection 1 .*'wolf' \(category_id 0\), whose name none of them has"
     ):
         check_results(other, truth)
-    other["categories"][0]["name"] = "dog"
+    del other["categories"][0]
+    with pytest.raises(
+        ValueError, match=r"name of a category in detection 1 .*category_id 0 alone"
+    ):
+        check_results(other, truth)
+    other["categories"].append({"id": 0})
+    with pytest.raises(
+        ValueError, match=r"name of a category in detection 1 .*category_id 0 alone"
+    ):
+        check_results(other, truth)
+    other["categories"][-1]["name"] = "dog"
     # 1 is an image of the ground truth, and another one.
     other["images"][1]["file_name"] = "c.jpg"
-    with pytest.raises(ValueError, match="but got 1, whose file_name none of them has; check that"):
+    with pytest.raises(ValueError, match=r"in detection 2 .*but got 'c.jpg', which no image has"):
         check_results(other, truth)
+    # So it is where the picture of no detection has a name that is known.
+    other["annotations"] = [entry for entry in other["annotations"] if entry["image_id"] == 1]
+    with pytest.raises(ValueError, match=r"in detection 0 .*but got 'c.jpg', which no image has"):
+        check_results(other, truth)
+
+
+def as_a_data_set(numbers):
+    """The detections, of images that have the numbers and names given for their ids."""
+    found = detections()
+    for entry in found:
+        entry["image_id"] = numbers[entry["image_id"]][0]
+    images = [{"id": number, "file_name": name} for number, name in numbers.values()]
+    return {"images": images, "annotations": found}
+
+
+def test_the_paths_of_a_data_set_may_begin_in_another_folder():
+    truth = sound_file()
+    expected = check_results(detections(), truth)
+    exported = as_a_data_set({1: (5, "data/a.jpg"), 5: (1, "data\\b.jpg")})
+    assert check_results(exported, truth) == expected
+    truth["images"][0]["file_name"] = "pictures/a.jpg"
+    assert check_results(as_a_data_set({1: (5, "a.jpg"), 5: (1, "b.jpg")}), truth) == expected
+    with pytest.raises(ValueError, match=r"in detection 0 .*'data/a.jpg', which no image has"):
+        check_results(exported, truth)
+    # Names that nothing but the folder tells apart.
+    truth["images"][1]["file_name"] = "a.jpg"
+    with pytest.raises(ValueError, match=r"in detection 0 .*'a.jpg', which several images have"):
+        check_results(as_a_data_set({1: (5, "a.jpg"), 5: (1, "b.jpg")}), truth)
+    whole = as_a_data_set({1: (5, "pictures/a.jpg"), 5: (1, "a.jpg")})
+    assert check_results(whole, truth) == expected
+
+
+def with_names(*names):
+    """The detections, with the name of a category each; None for no name."""
+    return [
+        entry if name is None else entry | {"category": name}
+        for entry, name in zip(detections(), names, strict=True)
+    ]
+
+
+def test_detections_go_by_the_names_of_their_categories():
+    """The ground truth has cat 2 and dog 7; detectors number by the alphabet, from 1."""
+    truth = sound_file()
+    expected = check_results(detections(), truth)
+    named = with_names("cat", "dog", "cat", "dog")
+    assert check_results(named, truth) == expected
+    for number in (1, 7):
+        swapped = [e | {"category_id": {2: number, 7: 2}[e["category_id"]]} for e in named]
+        assert check_results(swapped, truth) == expected
+        # Without such a list, the form of a data set goes by them too.
+        assert check_results({"annotations": swapped}, truth) == expected
+    truth["categories"] = [{"id": "c", "name": "cat"}, {"id": "d", "name": "dog"}]
+    ids = [entry["category_id"] for entry in check_results(named, truth).detections]
+    assert ids == ["c", "d", "c", "d"]
+
+
+@pytest.mark.parametrize("names", [("cat", "wolf", "cat", "dog"), ("fox", "wolf", "fox", "wolf")])
+def test_a_category_that_the_ground_truth_lacks_is_not_taken_for_another(names):
+    """Detections of more classes, whose numbers are those of other classes there."""
+    index = names.index("wolf") if "cat" in names else 0
+    with pytest.raises(ValueError, match="where the ids are right, leave the names out") as error:
+        check_results(with_names(*names), sound_file(), source="dt.json")
+    assert str(error.value).startswith(
+        f"Expected a category of the ground truth in detection {index} of dt.json, but got "
+        f"{names[index]!r} (category_id {(2, 7)[index]}), whose name none of them has; map the"
+    )
+    listed = [{"id": 2, "name": names[0]}, {"id": 7, "name": names[1]}]
+    with pytest.raises(ValueError, match=f"but got '{names[index]}' \\(category_id"):
+        check_results({"annotations": detections(), "categories": listed}, sound_file())
+
+
+def test_names_of_categories_that_agree_with_the_numbers():
+    truth = sound_file()
+    expected = check_results(detections(), truth)
+    assert check_results(with_names("Cat", "dog", "cat ", "DOG"), truth) == expected
+    # Some without a name, or with something else in its place.
+    assert check_results(with_names(None, "dog", "cat", None), truth) == expected
+    assert check_results(with_names(3, "dog", "cat", {}), truth) == expected
+    with pytest.raises(
+        ValueError, match=r"name of a category in detection 0 .*category_id 2 alone"
+    ):
+        check_results(with_names(None, "cat", "dog", "cat"), truth)
+    with pytest.raises(ValueError, match=r"but got 'Dog' \(category_id 2\)"):
+        check_results(with_names("Dog", "Cat", "Dog", "Cat"), truth)
 
 
 def test_predictions_on_a_folder_go_by_the_names_of_its_pictures():
@@ -59,9 +153,27 @@ def test_predictions_on_a_folder_go_by_the_names_of_its_pictures():
     ambiguous = [entry for entry in predicted if entry["image_id"] == 2]
     with pytest.raises(ValueError, match=r"but got 'a.jpg', which several images have"):
         check_results(ambiguous, truth)
-    # Names that nothing has say nothing.
-    others = [entry | {"file_name": "elsewhere.png"} for entry in detections()]
-    assert check_results(others, truth).detections == expected
+
+
+def test_where_no_picture_is_known_by_name_the_numbers_count_and_a_hint_says_so():
+    truth = sound_file()
+    expected = check_results(detections(), truth)
+    names = {1: "a.png", 5: "b.png"}
+    others = [entry | {"file_name": names[entry["image_id"]]} for entry in detections()]
+    listed = as_a_data_set({1: (1, "a.png"), 5: (5, "b.png")})
+    for results in (others, listed):
+        found = check_results(results, truth)
+        assert found.detections == expected.detections
+        assert found.hints == [
+            "None of its pictures, such as 'a.png', has the name of one of the ground truth, such "
+            "as 'a.jpg'; image_id was taken for the ground truth's id: check that it is."
+        ]
+    # Where the ground truth has no names, these contradict nothing.
+    for image in truth["images"]:
+        del image["file_name"]
+    assert check_results(others, truth) == check_results(listed, truth) == expected
+    with pytest.raises(ValueError, match="Expected as image_id one of the ground truth's in"):
+        check_results([others[0] | {"image_id": 3}], truth)
 
 
 def test_hints_of_corners_and_fractions():
@@ -129,6 +241,9 @@ def test_predictions_of_two_runs_in_one_list_are_refused():
     # Names that some entries lack, or that nothing has, say nothing.
     del both[1]["file_name"]
     assert len(check_results(both, truth).detections) == 2
+    with pytest.raises(ValueError, match=r"in detection 1 .*but got image_id 5 without a name; "):
+        check_results([both[0], both[1] | {"image_id": 5}], truth)
+    assert len(check_results(both[::-1], truth).detections) == 2
     for entry, name in zip(both, ("x.jpg", "y.jpg"), strict=True):
         entry["file_name"] = name
     assert len(check_results(both, truth).detections) == 2

@@ -4,6 +4,7 @@ import json
 import re
 
 import cv2
+import labelled_data
 import numpy as np
 import pytest
 import torch
@@ -251,6 +252,27 @@ def test_a_checkpoint_of_another_detector(data, tmp_path, capsys):
     assert "weights.pth" in message
     assert "bbox_head" in message
     assert not (tmp_path / "out" / "imbalance.json").exists()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("form", ["LabelMe", "VOC", "YOLO"])
+def test_a_folder_with_nothing_to_train_on(form, split, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(labelled_data, "SPLITS", {split: list(labelled_data.SIZES)})
+    root, out = tmp_path / "data", tmp_path / "out"
+    {
+        "LabelMe": labelled_data.write_labelme,
+        "VOC": labelled_data.write_voc,
+        "YOLO": labelled_data.write_yolo,
+    }[form](root)
+    if form == "YOLO":
+        text = f"path: .\n{split}: images/{split}\nnc: 2\nnames: [ring, bar]\n"
+        (root / "data.yaml").write_text(text)
+    assert main(["analyze", str(root), "--out", str(out)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: Expected pictures for training in {root}, but got 5 for {split} alone; label some "
+        "for training, or check its splits: what is trained on is measured."
+    )
+    assert not out.exists()
 
 
 def test_missing_data_and_pictures(data, tmp_path, capsys):

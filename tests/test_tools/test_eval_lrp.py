@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import commands
@@ -379,3 +380,61 @@ def test_what_is_read_is_not_written_over(main, tmp_path, capsys):
     assert call(main, *truth, "--results", results, *same) == 1
     assert "which is written too" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("names", ["of categories", "of pictures", "unknown"])
+def test_names_of_results_go_before_their_numbers(names, main, tmp_path, capsys):
+    """Perfect detections by another numbering; by their numbers they would be wrong."""
+    truth = sound_file()
+    found = [
+        {key: a[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.9}
+        for a in truth["annotations"]
+    ]
+    results: object = found
+    files_of = {1: "data/a.jpg", 5: "data/b.jpg"}
+    if names == "of categories":
+        labels = {2: "cat", 7: "dog"}
+        for entry in found:
+            entry |= {"category": labels[entry["category_id"]]}
+            entry["category_id"] = {2: 7, 7: 2}[entry["category_id"]]
+    else:
+        for entry in found:
+            entry["image_id"] = {1: 5, 5: 1}[entry["image_id"]]
+    if names == "of pictures":
+        images = [{"id": 5, "file_name": files_of[1]}, {"id": 1, "file_name": files_of[5]}]
+        results = {"images": images, "annotations": found}
+    elif names == "unknown":
+        for entry in found:
+            entry["file_name"] = {5: "a.png", 1: "b.png"}[entry["image_id"]]
+    paths = tmp_path / "gt.json", tmp_path / "dt.json"
+    for path, content in zip(paths, (truth, results), strict=True):
+        path.write_text(json.dumps(content))
+    out = tmp_path / "report.json"
+    options = ["--quiet", "--out", out]
+    assert call(main, "--annotations", paths[0], "--results", paths[1], *options) == 0
+    report = json.loads(out.read_text())
+    warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    if names == "unknown":
+        assert report["oLRP"] == 1.0
+        assert warned == [
+            f"warning: {paths[1]}: None of its pictures, such as 'a.png', has the name of one of "
+            "the ground truth, such as 'a.jpg'; image_id was taken for the ground truth's id: "
+            "check that it is."
+        ]
+    else:
+        assert report["AP"] == pytest.approx(1.0)
+        assert report["oLRP"] == 0.0
+        assert warned == []
+
+
+def test_a_report_goes_into_a_pipe_that_stays_one(main, tmp_path):
+    pipe, file, got = tmp_path / "pipe", tmp_path / "report.json", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert call(main, *files("synthetic"), "--quiet", "--out", pipe) == 0
+    reader.join(timeout=60)
+    assert pipe.is_fifo()
+    assert call(main, *files("synthetic"), "--quiet", "--out", file) == 0
+    assert got == [file.read_bytes()]
+    assert json.loads(got[0])["oLRP"] > 0
