@@ -1,6 +1,8 @@
 """`mmdet-rank train DATA` with other detectors and weights, then `predict` and `test`."""
 
 import json
+import re
+import shlex
 
 import commands
 import cv2
@@ -60,6 +62,20 @@ def test_masks(polygons, tmp_path):
         x, y, w, h = mask_utils.toBbox(found["segmentation"])
         assert x + w <= width
         assert y + h <= height
+
+
+def test_a_folder_of_pictures_with_masks(tmp_path, capsys):
+    data, work = labelled_data.write_masks(tmp_path / "data"), tmp_path / "work"
+    report = train(data, work, "--detector", "rs-mask-rcnn")
+    said = capsys.readouterr().out
+    assert f"Read {data} as masks." in said
+    assert set(report["per_class"]) == set(labelled_data.CLASSES)
+    # The command that it names is for the pictures, and not for the masks that lie beside them.
+    (command,) = re.findall("Detect on pictures: mmdet-rank (.*)", said)
+    assert main([*shlex.split(command), "--score-thr", "0"]) == 0
+    detections = json.loads((work / "predictions" / "detections.json").read_text())
+    assert {found["file_name"].rpartition(".")[2] for found in detections} == {"jpg"}
+    assert all(found["segmentation"]["counts"] for found in detections)
 
 
 def test_yolov8(polygons, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import hashlib
 import os
 import shlex
@@ -13,7 +14,7 @@ from typing import Any
 import mmdet_rank.register  # noqa: F401
 
 from mmdet_rank.annotations.conversion import Conversion, check_there, convert_data
-from mmdet_rank.annotations.pictures import CONVERSION
+from mmdet_rank.annotations.pictures import CONVERSION, list_files
 from mmdet_rank.cli.checkpoints import find_latest
 from mmdet_rank.cli.commands.train import OF_DATA
 from mmdet_rank.cli.errors import UserError, explained, interruptible, refused_input
@@ -388,7 +389,12 @@ def _next_commands(folder: Path, pictures: Path) -> dict[str, str]:
     place = shlex.quote(str(folder))
     measured, split = ("test", "test") if _has_test(folder) else ("validation", "val")
     images = load_json(folder / "annotations" / f"{split}.json")["images"]
-    shown = os.path.commonpath([(pictures / image["file_name"]).parent for image in images])
+    files = [pictures / image["file_name"] for image in images]
+    shown = os.path.commonpath([file.parent for file in files])
+    suffixes = {file.suffix for file in files}
+    # Masks may lie beside the pictures.
+    if len(suffixes) == 1 and {file.suffix for file in list_files(Path(shown))} != suffixes:
+        shown = f"{glob.escape(shown)}/**/*{suffixes.pop()}"
     return {
         "Detect on pictures": f"mmdet-rank predict {place} {shlex.quote(shown)} "
         f"--out {place}/predictions",
