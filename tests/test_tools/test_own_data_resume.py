@@ -1,5 +1,6 @@
 """`mmdet-rank train DATA --resume`: what it goes on from, and what stays; no step is trained."""
 
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -184,8 +185,11 @@ def test_data_sets_of_other_names_get_other_folders(tmp_path, monkeypatch, data,
     assert folders == [tmp_path / "work_dirs" / f"rs-atss_{name}"]
 
 
-@pytest.mark.parametrize("copied", ["copy", 'it\'s a "copy"'])
-def test_a_copy_is_trained_where_it_lies(tmp_path, monkeypatch, copied):
+@pytest.mark.parametrize(
+    ("copied", "by"),
+    [("copy", shutil.copy2), ('it\'s a "copy"', shutil.copy2), ("links", os.symlink)],
+)
+def test_a_copy_is_trained_where_it_lies(tmp_path, monkeypatch, copied, by):
     """Of the original nothing is read or removed, and its path is no more than a text."""
     arguments, work = prepared(tmp_path, monkeypatch)
     monkeypatch.setattr(command, "write_report", lambda *args, **kwargs: "report.html")
@@ -196,8 +200,9 @@ def test_a_copy_is_trained_where_it_lies(tmp_path, monkeypatch, copied):
     save(work / "training/iter_2.pth", 2)
     (work / "training/last_checkpoint").write_text(str(work / "training/iter_2.pth"))
     copy = tmp_path / copied
-    shutil.copytree(work, copy)
-    before = config.read_bytes()
+    shutil.copytree(work, copy, copy_function=by)
+    originals = [config, work / "training/last_checkpoint", work / command.STATE]
+    before = [original.read_bytes() for original in originals]
 
     def stop(cfg):
         built.append(cfg)
@@ -220,7 +225,7 @@ def test_a_copy_is_trained_where_it_lies(tmp_path, monkeypatch, copied):
     assert checkpoints.find_latest(cfg.work_dir) == str(copy / "training/iter_2.pth")
     # What is tested afterwards comes from the file.
     assert Config.fromfile(copy / "config.py").test_evaluator.ann_file.startswith(str(copy))
-    assert config.read_bytes() == before
+    assert [original.read_bytes() for original in originals] == before
     assert command.load_json(copy / command.STATE)["folder"] == str(copy)
 
 

@@ -31,7 +31,7 @@ from mmdet_rank.cli.own_data.config import (
 )
 from mmdet_rank.cli.own_data.detectors import BASES, Detector, check_base, find_detector
 from mmdet_rank.cli.own_data.facts import DataFacts, data_facts, this_machine
-from mmdet_rank.cli.own_data.moved import settle
+from mmdet_rank.cli.own_data.moved import make_own, settle
 from mmdet_rank.cli.own_data.plan import BASE_BATCH, BASE_LR, make_plan
 from mmdet_rank.cli.own_data.report import training_advice, write_report
 from mmdet_rank.cli.own_data.training import BEST, HOW_TO_END, LOG, run
@@ -344,6 +344,7 @@ def _read_state(args: argparse.Namespace, folder: Path) -> dict:
         config = folder / "config.py"
         as_written = state.get("config") == _digest(config)
         settle(folder, Path(state["folder"]))
+        make_own(folder / STATE)
         state["folder"] = str(folder)
         if as_written:
             state["config"] = _digest(config)

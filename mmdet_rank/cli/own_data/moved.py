@@ -11,6 +11,14 @@ from mmdet_rank.cli.own_data.config import TRAINING
 from mmdet_rank.files import written_whole
 
 
+def make_own(path: Path) -> None:
+    """Put a file in the place of a link, as in a copy made of links, whose original stays."""
+    if path.is_symlink():
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+
+
 def settle(folder: Path, old: Path) -> None:
     """Let the files of a work folder name each other where they lie now.
 
@@ -27,11 +35,13 @@ def settle(folder: Path, old: Path) -> None:
     new = f"{folder}/".replace("\\", r"\\").replace("'", r"\'").replace('"', r"\"")
     for quote in ("'", '"'):
         text = text.replace(quote + written, quote + new)
+    make_own(config)
     with written_whole(config) as temporary:
         temporary.write_text(text, encoding="utf-8")
     latest = folder / TRAINING / "last_checkpoint"
     if latest.is_file():
         name = Path(latest.read_text(encoding="utf-8").strip()).name
+        make_own(latest)
         with written_whole(latest) as temporary:
             temporary.write_text(str(latest.parent / name), encoding="utf-8")
 
