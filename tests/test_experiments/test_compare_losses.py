@@ -85,6 +85,31 @@ def test_grid(tmp_path, capsys):
     assert "Expected trainings with hf and hfm of the same seed" in capsys.readouterr().err
 
 
+def test_the_threshold_is_chosen_on_the_images_of_training(tmp_path, monkeypatch):
+    """There all foreground, a quarter of the pixels, scores 0.3, in validation 0.7."""
+
+    def made_up(model, data, split, *_, **__):
+        mask = np.zeros((32, 32), dtype=np.uint8)
+        mask[:16, :16] = 1
+        low, high = {"train": (0.1, 0.3), "val": (0.4, 0.7)}[split]
+        for number in range({"train": 6, "val": 2}[split]):
+            yield f"{number}.png", mask, np.where(mask, high, low).astype(np.float32)
+
+    monkeypatch.setattr(compare_losses, "predictions", made_up)
+    data, out = make_folder(tmp_path / "data", number=8), tmp_path / "out"
+    arguments = [str(data), "--out", str(out), *SMALL, "--losses", "hf", "--seeds", "0"]
+    assert compare_losses.main(arguments) == 0
+    run = json.loads((out / "runs" / "hf_0.json").read_text())
+    assert run["images"] == [6, 2]
+    # Thresholds are edges of bins, 1 / 128 wide on the scale of logits.
+    assert run["chosen_threshold"] == pytest.approx(0.3, abs=0.002)
+    assert run["ODS_threshold"] == pytest.approx(0.7, abs=0.002)
+    # From 0.3 on every pixel of validation counts as foreground.
+    figures = {key: run[f"chosen_{key}"] for key in ("IoU", "F1", "precision", "recall")}
+    assert figures == {"IoU": 0.25, "F1": 0.4, "precision": 0.25, "recall": 1}
+    assert run["IoU"] == run["F1"] == run["ODS"] == 1
+
+
 def test_every_loss_of_the_grid_builds():
     init_default_scope("mmseg")
     chosen = select(None, [0.5, 1.0])

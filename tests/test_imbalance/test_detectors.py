@@ -3,13 +3,17 @@
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from synthetic import make_batch
 
-from configs import build_model, load_config
+from configs import build_model, find, load_config
+from mmdet_rank.cli.analyze_detector import training_samples
 from mmdet_rank.imbalance import Objects, find_imbalance, measure_data
 from mmdet_rank.imbalance.priors import head_with_priors, measure_priors, resizing
 from mmdet_rank.imbalance.training import error_shares, measure_training
@@ -23,25 +27,47 @@ def build(name):
 
 
 def as_objects(samples, size):
+    """Objects of images that are ``size`` (width, height) large, or square."""
     boxes = [s.gt_instances.bboxes for s in samples]
     image = np.repeat(np.arange(len(samples)), [len(b) for b in boxes])
     corners = torch.cat(boxes).double().numpy()
     xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
     label = torch.cat([s.gt_instances.labels for s in samples]).numpy()
     names = tuple(f"class {i}" for i in range(10))
-    return Objects(names, np.full((len(samples), 2), float(size)), image, label, xywh)
+    sizes = np.full((len(samples), 2), size, dtype=float)
+    return Objects(names, sizes, image, label, xywh)
 
 
 @pytest.mark.parametrize("name", ["retinanet_r18_fpn_digits", "rs-atss_r18_fpn_digits"])
-def test_priors_are_the_targets_of_the_head(name):
+@pytest.mark.parametrize(
+    ("width", "height", "resized", "padded"),
+    [
+        (192, 192, (192, 192), (192, 192)),
+        # The configs scale the longer side to 192 pixels and keep the ratio.
+        (96, 40, (192, 80), (192, 96)),
+        (30, 64, (90, 192), (96, 192)),
+        # The ratio is not kept.
+        (64, 48, (64, 144), (64, 160)),
+    ],
+)
+def test_priors_are_the_targets_of_the_head(name, width, height, resized, padded):
     config, model = build(name)
-    _, samples = make_batch((3, 1), 10, 192, seed=3)
-    found = measure_priors(config, model, as_objects(samples, 192))
+    _, samples = make_batch((4, 3), 10, (height, width), seed=3)
+    scale = torch.tensor([resized[0] / width, resized[1] / height] * 2)
+    if scale[0] != scale[1]:
+        (pipeline,) = find(config.train_dataloader, "pipeline")
+        (step,) = [step for step in pipeline if step.type == "Resize"]
+        step.update(scale=resized, keep_ratio=False)
+    found = measure_priors(config, model, as_objects(samples, (width, height)))
     head = model.bbox_head
-    sizes = [(192 // s[1], 192 // s[0]) for s in head.prior_generator.strides]
-    metas = [dict(img_shape=(192, 192), pad_shape=(192, 192))] * 2
+    sizes = [(-(-padded[1] // s[1]), -(-padded[0] // s[0])) for s in head.prior_generator.strides]
+    metas = [dict(img_shape=resized[::-1], pad_shape=padded[::-1])] * 2
     anchors, flags = head.get_anchors(sizes, metas, device="cpu")
-    targets = head.get_targets(anchors, flags, [s.gt_instances for s in samples], metas)
+    objects = [
+        InstanceData(bboxes=s.gt_instances.bboxes * scale, labels=s.gt_instances.labels)
+        for s in samples
+    ]
+    targets = head.get_targets(anchors, flags, objects, metas)
     labels, weights = targets[1:3] if "atss" in name else targets[:2]
     positive = [int(((lab < 10) & (w > 0)).sum()) for lab, w in zip(labels, weights, strict=True)]
     negative = [int(((lab == 10) & (w > 0)).sum()) for lab, w in zip(labels, weights, strict=True)]
@@ -51,6 +77,26 @@ def test_priors_are_the_targets_of_the_head(name):
     assert sum(found["iou_of_positives"]["counts"]) == sum(positive)
     assert found["ranks"] == name.startswith("rs")
     assert sum(found["positives_of_images"]) == sum(positive)
+
+
+def test_a_picture_that_is_wider_than_high(tmp_path):
+    """Training steps get its height and width, and its boxes, in their places."""
+    cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((48, 96, 3), dtype=np.uint8))
+    objects = Objects(
+        ("a",), np.array([[96.0, 48]]), np.zeros(1, int), np.zeros(1, int),
+        np.array([[60.0, 10, 32, 20]]),
+    )  # fmt: skip
+    steps = [
+        dict(type="LoadImageFromFile"),
+        dict(type="LoadAnnotations", with_bbox=True),
+        dict(type="PackDetInputs", meta_keys=("img_shape", "height", "width")),
+    ]
+    config = Config(dict(train_dataloader=dict(dataset=dict(pipeline=steps))))
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        (sample,) = training_samples(config, objects, [tmp_path / "wide.png"], [0])
+    found = sample["data_samples"]
+    assert found.metainfo == {"img_shape": (48, 96), "height": 48, "width": 96}
+    assert found.gt_instances.bboxes.tensor.tolist() == [[60, 10, 92, 30]]
 
 
 def test_objects_without_a_prior():

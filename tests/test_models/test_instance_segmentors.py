@@ -185,7 +185,7 @@ class TestSOLOv2:
     def test_the_labels_are_dice_coefficients(self):
         torch.manual_seed(0)
         model = build_segmentor("solov2", num_classes=2)
-        images, samples = make_batch((1, 2), 2, masks=True)
+        images, samples = make_batch((1, 2), 2, size=(64, 96), masks=True)
         seen = {}
         criterion = model.mask_head.criterion
         del model.mask_head._modules["criterion"]
@@ -195,6 +195,7 @@ class TestSOLOv2:
         losses = model.loss(images, samples)
         problem = seen["problem"]
         kernels, _, features = model.mask_head(model.extract_feat(images))
+        assert features.shape[-2:] == (16, 24)
         expected = []
         for level in range(4):
             for index, sample in enumerate(samples):

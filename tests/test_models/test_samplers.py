@@ -7,6 +7,7 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from rcnn import batch_for, build_detector, detector_config, losses_of
+from synthetic import make_sample
 from torchvision.ops import box_iou
 
 GENERATED = dict(type="GeneratedPositivesSampler", num=16, pos_fraction=0.25)
@@ -93,8 +94,13 @@ def test_foreground_balanced_positives_with_hard_negatives():
 def test_generated_positives(build):
     torch.manual_seed(0)
     model = build(GENERATED)
-    name = "mask" if model.with_mask else "faster"
-    images, samples = batch_for(name, (2, 0))
+    # The first object reaches into the lower right corner of a wide image.
+    boxes = [[62.0, 34, 96, 64], [6, 8, 40, 30]]
+    shape = (64, 96)
+    samples = [
+        make_sample(*objects, shape, model.with_mask) for objects in ((boxes, [1, 3]), ([], []))
+    ]
+    images = torch.randn(2, 3, *shape)
     results, losses = sampled(model, images, samples)
     objects = samples[0].gt_instances
     found = results[0]
@@ -106,7 +112,8 @@ def test_generated_positives(build):
     assert torch.equal(found.pos_gt_bboxes, objects.bboxes[found.pos_assigned_gt_inds])
     assert sorted(found.pos_assigned_gt_inds.tolist()) == [0, 0, 1, 1]
     assert found.pos_priors.min() >= 0
-    assert found.pos_priors.max() <= 64
+    assert found.pos_priors[:, 0::2].max() <= 96
+    assert found.pos_priors[:, 1::2].max() <= 64
     assert box_iou(objects.bboxes, found.neg_priors).max() < 0.5
     assert len(results[1].pos_priors) == 0
     assert len(results[1].neg_priors) == 16

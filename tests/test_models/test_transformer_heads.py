@@ -19,6 +19,30 @@ LOSSES = {"loss_cls", "loss_bbox", "loss_iou"}
 LOGGED = {"balance_bbox", "num_pos"}
 
 
+#: Heights and widths of two images, and the boxes of their objects.
+SHAPES = [(64, 40), (48, 64)]
+OBJECTS = [[[3.0, 6, 21, 44], [14, 28, 38, 61]], [[9.0, 12, 59, 43]]]
+
+
+def make_uneven_batch():
+    """Images that are padded to one size, the first at its right side, the other below."""
+    classes = [[0, 3], [2]]
+    samples = [make_sample(*sample) for sample in zip(OBJECTS, classes, SHAPES, strict=True)]
+    for sample in samples:
+        sample.set_metainfo(dict(batch_input_shape=(64, 64), pad_shape=(64, 64)))
+    gen = torch.Generator().manual_seed(0)
+    images = torch.zeros(2, 3, 64, 64)
+    for image, (height, width) in zip(images, SHAPES, strict=True):
+        image[:, :height, :width] = torch.randn(3, height, width, generator=gen)
+    return images, samples
+
+
+def sizes_of_images(problem):
+    """Width, height, width and height of the image of each positive."""
+    image = problem.positives // (len(problem.logits) // len(SHAPES))
+    return torch.tensor([[width, height] * 2 for height, width in SHAPES])[image]
+
+
 def losses_of(model, images, samples):
     losses = model.loss(images, samples)
     total, _ = model.parse_losses(losses)
@@ -77,7 +101,7 @@ def problems_of(model, images, samples):
 def test_every_layer_ranks_the_whole_batch(name):
     torch.manual_seed(0)
     model = build_detector(name)
-    images, samples = make_batch((2, 1))
+    images, samples = make_uneven_batch()
     losses, problems = problems_of(model, images, samples)
     shapes = {"criteria.0": (40, 4), "criteria.1": (40, 4)}
     if name == "deformable_detr_two_stage":
@@ -112,7 +136,7 @@ def test_every_layer_ranks_the_whole_batch(name):
 def test_positives_aim_at_their_objects(name):
     torch.manual_seed(0)
     model = build_detector(name)
-    images, samples = make_batch((2, 1))
+    images, samples = make_uneven_batch()
     _, problems = problems_of(model, images, samples)
     objects = torch.cat([sample.gt_instances.bboxes for sample in samples])
     for problem in problems.values():
@@ -122,8 +146,11 @@ def test_positives_aim_at_their_objects(name):
         assert set(nearest.tolist()) == {0, 1, 2}
         assert boxes.pred is boxes.boxes
         assert boxes.target is boxes.gt_boxes
-        # Boxes are those of the branch: (cx, cy, w, h) as shares of the image.
-        centers, sizes = (boxes.outputs * 64).split(2, dim=1)
+        # The first image has two objects.
+        factors = sizes_of_images(problem)
+        assert torch.equal(factors[:, 0] == 40, nearest < 2)
+        # Boxes are those of the branch: (cx, cy, w, h) as shares of their image.
+        centers, sizes = (boxes.outputs * factors).split(2, dim=1)
         expected = torch.cat([centers - sizes / 2, centers + sizes / 2], dim=1)
         torch.testing.assert_close(boxes.boxes, expected)
 
@@ -131,13 +158,13 @@ def test_positives_aim_at_their_objects(name):
 def test_l1_and_iou_keep_their_ratio():
     torch.manual_seed(0)
     model = build_detector("deformable_detr")
-    losses, problems = problems_of(model, *make_batch((2, 1)))
+    losses, problems = problems_of(model, *make_uneven_batch())
     boxes = problems["criteria.1"].boxes
     weights = problems["criteria.1"].positive_logits().sigmoid().amax(dim=1)
     weights = weights / weights.sum()
     iou = (box_errors(model.bbox_head.loss_iou, boxes.pred, boxes.target) * weights).sum()
-    pixels = (boxes.boxes - boxes.gt_boxes) / 64
-    centers, sizes = (pixels[:, :2] + pixels[:, 2:]) / 2, pixels[:, 2:] - pixels[:, :2]
+    shares = (boxes.boxes - boxes.gt_boxes) / sizes_of_images(problems["criteria.1"])
+    centers, sizes = (shares[:, :2] + shares[:, 2:]) / 2, shares[:, 2:] - shares[:, :2]
     l1 = 5 * (torch.cat([centers, sizes], dim=1).abs().sum(dim=1) * weights).sum()
     torch.testing.assert_close(losses["loss_bbox"] / losses["loss_iou"], l1 / iou)
 
