@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import EllipsisType
 from typing import Any, NamedTuple
 
 import torch
@@ -45,12 +46,12 @@ class RankingCriterion(nn.Module):
             dict of the ``type`` and its options. Default: what the loss's paper uses.
         loss_weight: Factor of all losses of the head, after balancing (0.2 for an RPN).
         delta_loc: Half width of the step in ``instance_weight="ranking"`` (thesis Table N.2); None
-            for a hard step over ranks that are smoothed as the loss's own. Not for aLRP Loss,
-            whose weights are part of its definition.
+            for a hard step over ranks that are smoothed as the loss's own. Only for these weights,
+            and not for aLRP Loss, whose weights are part of its definition. Default: 1.5.
 
     Raises:
         TypeError: If ``loss_cls`` is not a ranking loss.
-        ValueError: If an option is unknown or does not go with the loss.
+        ValueError: If an option is unknown, or does not go with the loss or with another option.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class RankingCriterion(nn.Module):
         instance_weight: str | None = None,
         balance: str | dict | None = None,
         loss_weight: float = 1.0,
-        delta_loc: float | None = DELTA_LOC,
+        delta_loc: float | EllipsisType | None = ...,
     ) -> None:
         super().__init__()
         if not isinstance(loss_cls, RankingLoss):
@@ -85,8 +86,21 @@ class RankingCriterion(nn.Module):
                 f"got {loss_bbox.loss_weight}: that loss ranks localisation errors; without them "
                 "it is APLoss."
             )
-        if delta_loc is not None and not delta_loc >= 0:
+        # None is a value of its own, so that ... stands for an option that is not given.
+        if isinstance(delta_loc, EllipsisType):
+            delta_loc = DELTA_LOC
+        elif delta_loc is not None and not delta_loc >= 0:
             raise ValueError(f"Expected delta_loc >= 0 or None, but got {delta_loc}.")
+        elif loss_cls.unifies_localization:
+            raise ValueError(
+                f"Expected no delta_loc with {type(loss_cls).__name__}, whose weights are part of "
+                f"its definition, but got {delta_loc}; remove it."
+            )
+        elif instance_weight != "ranking":
+            raise ValueError(
+                f"Expected instance_weight='ranking' with delta_loc, but got {instance_weight!r}, "
+                "which has no such step; write instance_weight='ranking', or remove delta_loc."
+            )
         self.loss_cls = loss_cls
         self.loss_bbox = loss_bbox
         self.instance_weight = instance_weight

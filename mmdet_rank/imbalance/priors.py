@@ -17,6 +17,8 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmdet_rank.models.task_modules.per_level_assigner import PerLevelAssigner
+
 from .objects import Objects
 
 __all__ = ["AssignedImage", "assign_image", "head_with_priors", "measure_priors"]
@@ -50,13 +52,19 @@ def head_with_priors(model: nn.Module) -> tuple[nn.Module | None, str]:
     name = type(head or model).__name__
     if head is None or not hasattr(head, "prior_generator"):
         return None, f"{name} has no priors on a grid."
-    assigner = getattr(head, "assigner", None)
+    assigner = _assigner(head)
     if not isinstance(assigner, (MaxIoUAssigner, ATSSAssigner)):
         how = type(assigner).__name__ if assigner is not None else "rules of its own"
         return None, (
             f"{name} assigns by {how}: that depends on its predictions, or on points without a box."
         )
     return head, ""
+
+
+def _assigner(head: nn.Module) -> Any:
+    """The assigner of a head; of one that is told the levels, the one that asks for them."""
+    assigner = getattr(head, "assigner", None)
+    return assigner.assigner if isinstance(assigner, PerLevelAssigner) else assigner
 
 
 def assign_image(head: nn.Module, size: tuple[int, int], gt: InstanceData) -> AssignedImage:
@@ -80,10 +88,11 @@ def assign_image(head: nn.Module, size: tuple[int, int], gt: InstanceData) -> As
     flags = anchor_inside_flags(priors, flags, size, border)
     priors, level = priors[flags], level[flags]
     instances = InstanceData(priors=priors)
-    if isinstance(head.assigner, ATSSAssigner):
-        result = head.assigner.assign(instances, torch.bincount(level).tolist(), gt)
+    assigner = _assigner(head)
+    if isinstance(assigner, ATSSAssigner):
+        result = assigner.assign(instances, torch.bincount(level).tolist(), gt)
     else:
-        result = head.assigner.assign(instances, gt)
+        result = assigner.assign(instances, gt)
     overlaps = priors.new_zeros(len(priors))
     found = result.gt_inds > 0
     overlaps[found] = bbox_overlaps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -10,11 +11,15 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.losses.accuracy import accuracy
 from mmdet.registry import MODELS
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmdet_rank.ops.reg import inverse_frequency_weights, refined_generalized_focal_loss
 
 from .reduction import loss_reduction, reduced
+
+#: Options of the spatial refinement, which has no effect without distances, and their defaults.
+_REFINEMENT = dict(beta=1.0, delta=0.0, near=True, floor=0.25)
 
 
 class DistanceSource(Protocol):
@@ -37,6 +42,9 @@ class REGLoss(nn.Module):
     MMDetection's heads on anchors and points read ``use_sigmoid`` from the config, not from the
     class: it must be written there. With ``loss_weight=0.5`` the loss is within a factor of 2 of
     FocalLoss's with its alpha of 0.25, whatever the shares of positives and negatives.
+
+    ``beta``, ``delta``, ``near`` and ``floor`` act on distances, which `models.WithClassDistances`
+    gives: where they are set and there are none, the first call warns of it.
 
     Args:
         gamma: Focusing parameter.
@@ -106,6 +114,7 @@ class REGLoss(nn.Module):
         if class_counts is not None and not isinstance(class_counts, str):
             self.set_class_counts(class_counts)
         self._distances: DistanceSource | None = None
+        self._told_of_distances = False
 
     def set_class_counts(self, counts: Sequence[float]) -> None:
         """Weigh classes by the inverse of their numbers of annotations (A.8, A.10.2)."""
@@ -207,6 +216,8 @@ class REGLoss(nn.Module):
             distances = _as_rows(distances, axis)
         elif self._distances is not None:
             distances = self._distances(rows, labels)
+        else:
+            self._tell_of_distances()
         loss = refined_generalized_focal_loss(
             rows,
             labels,
@@ -222,6 +233,25 @@ class REGLoss(nn.Module):
             use_sigmoid=self.use_sigmoid,
         ).view(samples)
         return self.loss_weight * reduced(loss, weight, reduction, avg_factor)
+
+    def _tell_of_distances(self) -> None:
+        """Warn, once, of options that have no effect without distances."""
+        if self._told_of_distances:
+            return
+        self._told_of_distances = True
+        given = [
+            f"{name}={getattr(self, name)}"
+            for name, default in _REFINEMENT.items()
+            if getattr(self, name) != default
+        ]
+        if given:
+            print_log(
+                f"REGLoss has {', '.join(given)}, but gets no distances, without which this has "
+                "no effect. Wrap the head: type='WithClassDistances', head='RetinaHead' or what "
+                "its type is; or leave the options out.",
+                logger="current",
+                level=logging.WARNING,
+            )
 
 
 def _scores_of_classes(pred: Tensor, target: Sequence[Tensor]) -> Tensor:

@@ -93,7 +93,7 @@ class PriorDistances:
     """Mix-in of one-stage heads: distances of priors while the losses are computed.
 
     A head whose loss gets the rows of each image together has ``rows_by_image = True``; level by
-    level is the rule. What the first step sees of that order is checked.
+    level is the rule. What the first step of several images sees of that order is checked.
     """
 
     _order_checked = False
@@ -110,11 +110,11 @@ class PriorDistances:
         by_image = getattr(self, "rows_by_image", False)
         name = type(self).__name__
         source = DistancesOfLevels(name, priors, objects, self.num_classes, by_image)
-        source.checks = not self._order_checked
+        # It waits for the device, and the order of rows does not change. One image has no other.
+        source.checks = len(objects) > 1 and not self._order_checked
         with self.loss_cls.measured_by(source):
             losses = super().loss_by_feat(cls_scores, *inputs)  # type: ignore[misc]
-        # It waits for the device, and the order of rows does not change.
-        self._order_checked = self._order_checked or len(objects) > 1
+        self._order_checked = self._order_checked or source.checks
         return losses
 
 

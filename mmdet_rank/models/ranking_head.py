@@ -6,9 +6,40 @@ Each class here is a mixin. It stands before a head of MMDetection among the bas
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from mmdet.models.losses import (
+    BalancedL1Loss,
+    BoundedIoULoss,
+    CIoULoss,
+    DIoULoss,
+    EIoULoss,
+    GIoULoss,
+    IoULoss,
+    L1Loss,
+    SIoULoss,
+    SmoothL1Loss,
+)
+from mmengine.logging import print_log
+from torch import nn
+
 from mmdet_rank.criteria import build_criterion
+from mmdet_rank.losses.complete_iou_loss import CompleteIoULoss
+
+#: Box losses that take corners of boxes: of deltas their values mean nothing.
+_OF_BOXES = (
+    IoULoss,
+    BoundedIoULoss,
+    GIoULoss,
+    DIoULoss,
+    CIoULoss,
+    EIoULoss,
+    SIoULoss,
+    CompleteIoULoss,
+)
+#: Box losses of single coordinates, whose options are made for deltas.
+_OF_COORDINATES = (L1Loss, SmoothL1Loss, BalancedL1Loss)
 
 
 class RankingHead:
@@ -60,18 +91,64 @@ class RankingBoxHead(RankingHead):
         super().__init__(*args, loss_bbox=loss_bbox, **kwargs)
 
 
+def check_loss_on_boxes(head: nn.Module) -> None:
+    """Refuse a box loss of the IoU family that would be computed on what the branch puts out.
+
+    Args:
+        head: Has ``loss_bbox`` and ``reg_decoded_bbox``.
+
+    Raises:
+        ValueError: If ``loss_bbox`` is of the IoU family and ``reg_decoded_bbox`` is False.
+    """
+    if isinstance(head.loss_bbox, _OF_BOXES) and not head.reg_decoded_bbox:
+        raise ValueError(
+            f"Expected reg_decoded_bbox=True in {type(head).__name__}, but got False: "
+            f"{type(head.loss_bbox).__name__} is computed on decoded boxes. Remove it from the "
+            "config, write reg_decoded_bbox=True to override a base, or take a loss of single "
+            "coordinates such as SmoothL1Loss."
+        )
+
+
+def warn_of_pixels(head: nn.Module) -> None:
+    """Warn of a loss of single coordinates in a head that nobody told whether to decode boxes.
+
+    MMDetection's heads do not decode them by default, those of this package do, so that a loss
+    inherited from a config of MMDetection's would work on pixels without a word.
+
+    Args:
+        head: Has ``loss_bbox``, and decodes boxes by default.
+    """
+    if isinstance(head.loss_bbox, _OF_COORDINATES):
+        loss, name = type(head.loss_bbox).__name__, type(head).__name__
+        print_log(
+            f"{loss} in {name} works on decoded boxes, in pixels: reg_decoded_bbox is True by "
+            "default, unlike in MMDetection. Write reg_decoded_bbox=False for a loss of deltas, "
+            f"as in MMDetection's own head, or reg_decoded_bbox=True if {loss} of pixels is meant.",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
 class RankingAnchorHead(RankingBoxHead):
     """A ranking head whose boxes are decoded from anchors or RoIs.
 
     Args:
         *args: As for MMDetection's head.
         reg_decoded_bbox: Whether the box loss works on decoded boxes, as those of the IoU family
-            must.
+            must. Default: True, unlike in MMDetection; with a loss of single coordinates, such as
+            SmoothL1Loss, there is a warning unless it is written.
         **kwargs: As for MMDetection's head and `RankingBoxHead`.
+
+    Raises:
+        ValueError: If ``loss_bbox`` is of the IoU family and ``reg_decoded_bbox`` is False.
     """
 
-    def __init__(self, *args: Any, reg_decoded_bbox: bool = True, **kwargs: Any) -> None:
-        super().__init__(*args, reg_decoded_bbox=reg_decoded_bbox, **kwargs)
+    def __init__(self, *args: Any, reg_decoded_bbox: bool | None = None, **kwargs: Any) -> None:
+        decoded = True if reg_decoded_bbox is None else reg_decoded_bbox
+        super().__init__(*args, reg_decoded_bbox=decoded, **kwargs)
+        check_loss_on_boxes(self)
+        if reg_decoded_bbox is None:
+            warn_of_pixels(self)
 
 
 class RankingHeadWithoutCenterness(RankingBoxHead):

@@ -52,8 +52,9 @@ def average_lrp_loss(
     Raises:
         TypeError: If an input is not a tensor, the logits are not floats or places are not int64.
         ValueError: If shapes or devices differ, ``loc_errors`` does not have one entry per
-            positive, targets and positives are both or neither given, ``delta`` is negative, or
-            (on a CPU) a place is out of range or given twice.
+            positive, targets and positives are both or neither given, ``delta`` is negative, (on a
+            CPU) a place is out of range or given twice, or, with ``check_finite``, a value is NaN
+            or infinite.
 
     Example:
         >>> logits = torch.tensor([2.0, 1.0, 0.0], requires_grad=True)
@@ -72,6 +73,17 @@ def average_lrp_loss(
     if loc_errors.dim() != 1:
         raise ValueError(
             f"Expected 1-D loc_errors, one per positive, but got shape {tuple(loc_errors.shape)}."
+        )
+    if loc_errors.device != logits.device:
+        raise ValueError(
+            f"Expected logits and loc_errors on one device, but got {logits.device} and "
+            f"{loc_errors.device}."
+        )
+    if check_finite and not loc_errors.isfinite().all():
+        bad = (~loc_errors.isfinite()).sum().item()
+        raise ValueError(
+            f"Expected finite loc_errors, but {bad} of {loc_errors.numel()} are NaN or infinite; "
+            "look for boxes that are NaN or infinite themselves."
         )
     dtype = result_dtype(logits)
     ranking = rank_examples(logits, roles, delta, features=loc_errors[None], sync=sync)

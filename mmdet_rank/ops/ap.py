@@ -45,7 +45,8 @@ def average_precision_loss(
     Raises:
         TypeError: If an input is not a tensor, the logits are not floats or places are not int64.
         ValueError: If shapes or devices differ, targets and positives are both or neither given,
-            ``delta`` is negative, or (on a CPU) a place is out of range or given twice.
+            ``delta`` is negative, (on a CPU) a place is out of range or given twice, or, with
+            ``check_finite``, a value is NaN or infinite.
 
     Example:
         >>> logits = torch.tensor([2.0, 1.0, 0.0], requires_grad=True)

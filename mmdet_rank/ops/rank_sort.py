@@ -53,7 +53,8 @@ def rank_sort_loss(
     Raises:
         TypeError: If an input is not a tensor, the logits are not floats or places are not int64.
         ValueError: If shapes or devices differ, targets and positives are both or neither given,
-            ``delta`` is negative, or (on a CPU) a place is out of range or given twice.
+            ``delta`` is negative, (on a CPU) a place is out of range or given twice, or, with
+            ``check_finite``, a value is NaN or infinite.
 
     Example:
         A positive with label 0.9 below a negative, and one with 0.6 above both:

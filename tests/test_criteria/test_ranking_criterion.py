@@ -109,6 +109,20 @@ def test_negative_step_of_ranking_weights():
         RankingCriterion(RankSortLoss(), GIoULoss(), delta_loc=-1)
 
 
+@pytest.mark.parametrize("delta_loc", [0.5, 1.5, None])
+def test_a_step_that_nothing_is_weighed_by_is_refused(delta_loc):
+    # A grid over it would give so many equal trainings.
+    for loss in (RankSortLoss(), APLoss()):
+        with pytest.raises(ValueError, match="instance_weight='ranking' with delta_loc, but got"):
+            RankingCriterion(loss, GIoULoss(), delta_loc=delta_loc)
+    with pytest.raises(ValueError, match="but got 'iou'"):
+        RankingCriterion(RankSortLoss(), GIoULoss(), "iou", delta_loc=delta_loc)
+    for weight in (None, "ranking"):
+        with pytest.raises(ValueError, match="Expected no delta_loc with aLRPLoss, whose weights"):
+            RankingCriterion(aLRPLoss(), GIoULoss(), weight, delta_loc=delta_loc)
+    assert RankingCriterion(RankSortLoss(), GIoULoss(), "ranking").delta_loc == 1.5
+
+
 def test_centerness_by_hand():
     # Objects of 20 x 10 pixels at (10, 10). Centres inside, on the edge, and outside on each side:
     # two factors below 0 would give a product above it.

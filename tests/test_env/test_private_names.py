@@ -29,9 +29,9 @@ NAMES = [
     (_HEADS, "FCOSHead._init_layers", "", "models/dense_heads/rank_fcos_head.py"),
     (
         _HEADS,
-        "RetinaHead._get_targets_single",
+        "AnchorHead._get_targets_single",
         "flat_anchors valid_flags gt_instances img_meta gt_instances_ignore",
-        "models/dense_heads/rank_retina_head.py",
+        "models/dense_heads/grid_anchor_head.py",
     ),
     (
         _HEADS,

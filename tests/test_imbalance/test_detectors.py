@@ -22,7 +22,10 @@ from mmdet_rank.visualization.imbalance_page import imbalance_page
 
 def build(name):
     torch.manual_seed(0)
+    name, _, assigner = name.partition(" by ")
     config = load_config(f"digits/{name}.py")
+    if assigner:
+        config.model.train_cfg.assigner = dict(type=assigner, topk=9)
     return config, build_model(config)
 
 
@@ -38,7 +41,14 @@ def as_objects(samples, size):
     return Objects(names, sizes, image, label, xywh)
 
 
-@pytest.mark.parametrize("name", ["retinanet_r18_fpn_digits", "rs-atss_r18_fpn_digits"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "retinanet_r18_fpn_digits",
+        "rs-atss_r18_fpn_digits",
+        "rs-retinanet_r18_fpn_digits by ATSSAssigner",
+    ],
+)
 @pytest.mark.parametrize(
     ("width", "height", "resized", "padded"),
     [

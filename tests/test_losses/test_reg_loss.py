@@ -1,5 +1,6 @@
 """REGLoss in MMDetection's call form, and in MMDetection's heads."""
 
+import inspect
 import math
 
 import mmdet_rank.register  # noqa: F401
@@ -9,7 +10,7 @@ import torch
 from mmdet.registry import MODELS
 from synthetic import make_batch, make_features
 
-from mmdet_rank.losses import REGLoss
+from mmdet_rank.losses import REGLoss, reg_loss
 from mmdet_rank.ops import refined_generalized_focal_loss
 
 
@@ -148,6 +149,34 @@ def test_in_a_stock_head(name):
         optimizer.step()
         values.append(losses.item())
     assert values[-1] < 0.3 * values[0]
+
+
+@pytest.mark.parametrize(
+    "options", [dict(beta=0.05, delta=64.0), dict(near=False), dict(floor=0.0)]
+)
+def test_a_refinement_without_distances_is_told_once(options, monkeypatch):
+    told = []
+    monkeypatch.setattr(reg_loss, "print_log", lambda text, **kwargs: told.append(text))
+    pred, target, distances = torch.zeros(2, 3), torch.tensor([0, 3]), torch.ones(2, 3)
+    # Nothing to say of losses that have none of these options, or the distances.
+    REGLoss(gamma=1.0, sigma=0.5, delta=0.0)(pred, target)
+    refined = REGLoss(**options)
+    refined(pred, target, distances=distances)
+    with refined.measured_by(lambda rows, labels: distances):
+        refined(pred, target)
+    assert told == []
+    values = [refined(pred, target), refined(pred, target), REGLoss()(pred, target)]
+    assert values[0] == values[1] == values[2]
+    assert len(told) == 1
+    given = ", ".join(f"{name}={value}" for name, value in options.items())
+    assert told[0].startswith(f"REGLoss has {given}, but gets no distances")
+    assert "WithClassDistances" in told[0]
+
+
+def test_the_defaults_of_a_refinement_are_the_options_own():
+    parameters = inspect.signature(REGLoss).parameters
+    defaults = {name: parameters[name].default for name in reg_loss._REFINEMENT}
+    assert defaults == reg_loss._REFINEMENT
 
 
 def test_mistakes():

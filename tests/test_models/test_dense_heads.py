@@ -2,10 +2,15 @@
 
 import pytest
 import torch
-from dense_heads import HEADS, LOSSES, build_head, predict_perfectly
+from dense_heads import ANCHORS, ATSS, HEADS, LOSSES, build_head, predict_perfectly
+from instance_segmentors import YOLACT
+from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.config import ConfigDict
+from rcnn import detector_config
 from synthetic import check_objects_come_first, make_batch, make_features, make_sample
 
+from mmdet_rank.models import ranking_head
 from mmdet_rank.models.dense_heads.levels import flatten_maps
 
 KEYS = {"loss_cls", "loss_bbox", "balance_bbox", "num_pos"}
@@ -254,6 +259,124 @@ def test_box_losses_on_deltas(name):
     difference = (outputs - expected).abs()
     by_hand = torch.where(difference < 1, difference**2 / 2, difference - 0.5)
     torch.testing.assert_close(losses["loss_bbox"], by_hand.mean(), rtol=1e-4, atol=1e-5)
+
+
+def build_any(name, **options):
+    """A head that has reg_decoded_bbox, by name; no default of the config says so."""
+    config = {
+        "rpn": lambda: detector_config().rpn_head,
+        "rcnn": lambda: detector_config().roi_head.bbox_head,
+        "yolact": lambda: ConfigDict(YOLACT["bbox_head"], num_classes=4),
+    }.get(name, lambda: ConfigDict(HEADS[name], num_classes=4, in_channels=8, feat_channels=8))()
+    # In plain dicts, for those of mmengine merge what is within.
+    return MODELS.build(dict(config) | dict(loss_cls=dict(type="APLoss")) | options)
+
+
+DECODING = {
+    "retina_iou": "RankRetinaHead",
+    "atss": "RankATSSHead",
+    "fovea": "RankFoveaHead",
+    "rpn": "RankRPNHead",
+    "yolact": "RankYOLACTHead",
+    "rcnn": "RankShared2FCBBoxHead",
+}
+
+
+@pytest.mark.parametrize("name", DECODING)
+def test_losses_of_boxes_are_refused_on_deltas(name):
+    of_boxes = ["IoULoss", "BoundedIoULoss", "CompleteIoULoss"]
+    of_boxes += [f"{letter}IoULoss" for letter in "GDCES"]
+    for loss in of_boxes:
+        message = f"reg_decoded_bbox=True in {DECODING[name]}, but got False: {loss} is computed on"
+        with pytest.raises(ValueError, match=message):
+            build_any(name, reg_decoded_bbox=False, loss_bbox=dict(type=loss))
+        for given in ({}, dict(reg_decoded_bbox=True)):
+            assert build_any(name, loss_bbox=dict(type=loss), **given).reg_decoded_bbox is True
+
+
+@pytest.mark.parametrize("loss", ["L1Loss", "SmoothL1Loss", "BalancedL1Loss"])
+@pytest.mark.parametrize("name", DECODING)
+def test_a_loss_of_coordinates_says_whether_it_is_of_pixels(name, loss, monkeypatch):
+    # A stock config turned into one of ours by type and loss_cls keeps L1Loss, made for deltas.
+    told = []
+    monkeypatch.setattr(ranking_head, "print_log", lambda text, **kwargs: told.append(text))
+    for decoded in (False, True):
+        head = build_any(name, loss_bbox=dict(type=loss), reg_decoded_bbox=decoded)
+        assert head.reg_decoded_bbox is decoded
+    build_any(name)
+    assert told == []
+    assert build_any(name, loss_bbox=dict(type=loss)).reg_decoded_bbox is True
+    # ATSSHead decodes by default in MMDetection too.
+    assert len(told) == (name != "atss")
+    assert all(text.startswith(f"{loss} in {DECODING[name]} works on decoded") for text in told)
+
+
+def atss_by_hand(levels, inside, objects, topk):
+    """Object of each anchor, -1 for none, from the paper's words: one object after the other."""
+    best, owner = [0.0] * sum(map(len, levels)), [-1] * sum(map(len, levels))
+    anchors = [box.tolist() for level in levels for box in level]
+    for number, (x1, y1, x2, y2) in enumerate(objects):
+        candidates, start = {}, 0
+        for level in levels:
+            places = [i for i in range(start, start + len(level)) if inside[i]]
+            start += len(level)
+            places.sort(
+                key=lambda i: (
+                    (anchors[i][0] + anchors[i][2] - x1 - x2) ** 2
+                    + (anchors[i][1] + anchors[i][3] - y1 - y2) ** 2
+                )
+            )
+            for i in places[:topk]:
+                a, b, c, d = anchors[i]
+                shared = max(min(c, x2) - max(a, x1), 0) * max(min(d, y2) - max(b, y1), 0)
+                candidates[i] = shared / ((c - a) * (d - b) + (x2 - x1) * (y2 - y1) - shared)
+        ious = torch.tensor(list(candidates.values()), dtype=torch.float64)
+        for i, iou in candidates.items():
+            x, y = (anchors[i][0] + anchors[i][2]) / 2, (anchors[i][1] + anchors[i][3]) / 2
+            if iou >= ious.mean() + ious.std() and x1 < x < x2 and y1 < y < y2 and iou > best[i]:
+                best[i], owner[i] = iou, number
+    return owner
+
+
+@pytest.mark.parametrize("border", [-1, 0])
+@pytest.mark.parametrize("name", ["retina_iou", "rpn", "yolact"])
+def test_atss_assignment_by_hand(name, border):
+    torch.manual_seed(0)
+    # One anchor at a place, so that no two are equally far from an object.
+    head = build_any(
+        name, in_channels=8, anchor_generator=ANCHORS | dict(scales_per_octave=1),
+        train_cfg=ATSS | dict(allowed_border=border),
+    )  # fmt: skip
+    seen = {}
+    head.criterion.register_forward_pre_hook(lambda module, args: seen.update(problem=args[0]))
+    # The first two lie over each other.
+    objects = [[[3.1, 4.2, 34.7, 39.3], [17.9, 22.6, 61.2, 58.1]], [[9.3, 30.4, 33.8, 50.9]]]
+    classes = [[0, 0], [0]] if name == "rpn" else [[0, 3], [2]]
+    samples = [make_sample(*pair) for pair in zip(objects, classes, strict=True)]
+    head.loss(make_features(2), samples)
+    levels = head.prior_generator.grid_priors([(16, 16), (8, 8), (4, 4)], device="cpu")
+    anchors = torch.cat(levels)
+    inside = torch.ones(len(anchors), dtype=torch.bool)
+    if border == 0:
+        inside = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2:] < 64).all(1)
+    labels, boxes = [], []
+    for own, own_classes in zip(objects, classes, strict=True):
+        owner = torch.tensor(atss_by_hand(levels, inside, own, 9))
+        assert set(owner.tolist()) == {-1, *range(len(own))}
+        labels.append(torch.tensor([*own_classes, head.num_classes])[owner])
+        boxes.append(torch.tensor([*own, [0.0] * 4])[owner])
+    # The problem goes level by level, and through the images of each.
+    sizes = [len(level) for level in levels]
+    labels, boxes = (
+        torch.cat([torch.cat(level) for level in zip(*(x.split(sizes) for x in each), strict=True)])
+        for each in (labels, boxes)
+    )
+    problem = seen["problem"]
+    assert torch.equal(problem.labels, labels)
+    assert torch.equal(problem.positives, (labels < head.num_classes).nonzero().squeeze(1))
+    torch.testing.assert_close(problem.boxes.gt_boxes, boxes[problem.positives])
+    weights = torch.cat([level.repeat(2) for level in inside.float().split(sizes)])
+    assert torch.equal(problem.label_weights, weights)
 
 
 @pytest.mark.parametrize("name", ["fovea", "fcos", "fcos_normed"])

@@ -18,6 +18,7 @@ from reg_heads import (
 from synthetic import make_batch, make_features
 
 from mmdet_rank.losses import REGLoss
+from mmdet_rank.models.class_distances import DistancesOfLevels
 from mmdet_rank.ops import class_distance_maps, class_distances
 
 REG = dict(type="REGLoss", use_sigmoid=True, class_counts=[40, 30, 20, 10], per_class=True)
@@ -191,6 +192,29 @@ def test_distances_where_rows_go_image_by_image(name, calls, monkeypatch):
     head._order_checked = False
     with pytest.raises(ValueError, match="Expected rows level by level in the loss of"):
         head.loss(features, samples)
+
+
+def test_the_order_is_checked_in_the_first_step_of_several_images_alone(monkeypatch):
+    """Every check waits for the device, and with one image there is no other order."""
+    checked = []
+    check = DistancesOfLevels._check_order
+    monkeypatch.setattr(
+        DistancesOfLevels,
+        "_check_order",
+        lambda self, *rows: checked.append(self) or check(self, *rows),
+    )
+    torch.manual_seed(0)
+    head = build_wrapped("RetinaHead", REG | dict(beta=0.05, delta=8.0))
+    head.init_weights()
+    found = []
+    for num_objects in [(2,), (1,), (2, 1), (1, 2), (2,)]:
+        features, (_, samples) = make_features(len(num_objects)), make_batch(num_objects)
+        losses = head.loss(features, samples)
+        found.append(len(checked))
+        assert total(losses).isfinite()
+    levels = len(losses["loss_cls"])
+    assert found == [0, 0, levels, levels, levels]
+    assert levels > 1
 
 
 def test_distances_change_the_loss_and_end_with_it():

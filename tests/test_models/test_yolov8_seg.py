@@ -183,6 +183,15 @@ def test_false_pixels_are_trained_in_half_precision(dtype, logit):
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-2, atol=1e-3)
 
 
+def test_another_loss_of_the_stock_masks_is_refused():
+    # It was built, and deleted; training went on by binary cross entropy.
+    with pytest.raises(ValueError, match="Expected no loss_mask in YOLOv8Protonet"):
+        build_protonet(loss_mask=dict(type="DiceLoss"))
+    assert not hasattr(build_protonet(loss_mask=None), "loss_mask")
+    ranked = build_protonet(True, loss_mask=dict(type="HybridFocalMarginLoss"))
+    assert type(ranked.loss_mask).__name__ == "HybridFocalMarginLoss"
+
+
 def test_a_subset_of_the_masks():
     head = build_protonet(max_masks_to_train=2)
     own = InstanceData(weights=torch.ones(5), coeffs=torch.arange(5.0)[:, None])

@@ -69,3 +69,27 @@ def test_thesis_figure_7_1(ious, expected):
 def test_wrong_number_of_errors():
     with pytest.raises(ValueError, match=r"one entry per positive \(2\), but got 1"):
         average_lrp_loss(torch.zeros(3), torch.tensor([1.0, 0.0, 1.0]), torch.zeros(1))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_errors_that_are_not_finite(value):
+    logits, errors = torch.tensor([1.0, 0.0, 2.0]), torch.tensor([0.5, value])
+    for roles in (
+        dict(targets=torch.tensor([1.0, 0.0, 1.0])),
+        dict(positives=torch.tensor([0, 2])),
+    ):
+        with pytest.raises(ValueError, match="Expected finite loc_errors, but 1 of 2 are NaN or"):
+            average_lrp_loss(logits, loc_errors=errors, check_finite=True, **roles)
+        # Without the question nobody waits for the device: the value is passed on.
+        assert not average_lrp_loss(logits, loc_errors=errors, **roles)[1].isfinite()
+        finite = errors[[0, 0]]
+        _, loc = average_lrp_loss(logits, loc_errors=finite, check_finite=True, **roles)
+        assert loc.item() == pytest.approx(0.5)
+
+
+def test_errors_on_another_device():
+    errors = torch.zeros(1, device="meta")
+    with pytest.raises(
+        ValueError, match="logits and loc_errors on one device, but got cpu and meta"
+    ):
+        average_lrp_loss(torch.zeros(2), torch.tensor([1.0, 0.0]), errors)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmdet.models.dense_heads import ATSSHead
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet_rank.models.ranking_head import RankingHeadWithoutCenterness
+from mmdet_rank.models.ranking_head import RankingHeadWithoutCenterness, check_loss_on_boxes
 
 from .levels import anchor_problem
 
@@ -27,8 +29,13 @@ class RankATSSHead(RankingHeadWithoutCenterness, ATSSHead):
         **kwargs: As for `ATSSHead`.
 
     Raises:
-        ValueError: If ``loss_centerness`` is given.
+        ValueError: If ``loss_centerness`` is given, or if ``loss_bbox`` is of the IoU family and
+            ``reg_decoded_bbox`` is False.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_loss_on_boxes(self)
 
     def _init_layers(self) -> None:
         super()._init_layers()

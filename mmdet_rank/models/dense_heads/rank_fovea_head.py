@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.models.ranking_head import RankingBoxHead
+from mmdet_rank.models.ranking_head import RankingBoxHead, check_loss_on_boxes, warn_of_pixels
 
 from .levels import flatten_maps
 from .points import point_problem, repeat_over_images
@@ -26,14 +26,21 @@ class RankFoveaHead(RankingBoxHead, FoveaHead):
         loss_bbox: Config of a box loss. For those of the IoU family ``reg_decoded_bbox`` must be
             True, as it is by default.
         reg_decoded_bbox: Whether the box loss works on decoded boxes, or on the logarithms of
-            the distances to their sides (for smooth L1).
+            the distances to their sides (for smooth L1), as in `FoveaHead`; see
+            `RankingAnchorHead`.
         criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``.
         **kwargs: As for `FoveaHead`.
+
+    Raises:
+        ValueError: If ``loss_bbox`` is of the IoU family and ``reg_decoded_bbox`` is False.
     """
 
-    def __init__(self, *args: Any, reg_decoded_bbox: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, reg_decoded_bbox: bool | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.reg_decoded_bbox = reg_decoded_bbox
+        self.reg_decoded_bbox = True if reg_decoded_bbox is None else reg_decoded_bbox
+        check_loss_on_boxes(self)
+        if reg_decoded_bbox is None:
+            warn_of_pixels(self)
 
     def loss_by_feat(
         self,

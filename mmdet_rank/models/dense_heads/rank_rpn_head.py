@@ -7,28 +7,31 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet_rank.models.ranking_head import RankingAnchorHead
-
+from .grid_anchor_head import RankingGridAnchorHead
 from .levels import anchor_head_problem
 
 
 @MODELS.register_module()
-class RankRPNHead(RankingAnchorHead, RPNHead):
+class RankRPNHead(RankingGridAnchorHead, RPNHead):
     """RPNHead with RS, aLRP or AP Loss, without sampling (thesis 8.5.1.1).
 
     Layers, names and proposals are those of `RPNHead`. All anchors are ranked unless
-    ``train_cfg`` names a sampler; those that a sampler leaves out are ignored. The published
-    models weigh the whole head by 0.2: ``criterion=dict(loss_weight=0.2)``; with aLRP Loss
-    ``tau`` is the IoU from which the assigner takes positives, 0.7.
+    ``train_cfg`` names a sampler; those that a sampler leaves out are ignored.
+    ``train_cfg.assigner`` may also be MMDetection's ``ATSSAssigner``. The published models weigh
+    the whole head by 0.2: ``criterion=dict(loss_weight=0.2)``; with aLRP Loss ``tau`` is the IoU
+    from which the assigner takes positives, 0.7.
 
     Args:
         loss_cls: Config of a ranking loss.
         loss_bbox: Config of a box loss. For those of the IoU family ``reg_decoded_bbox`` must be
             True, as it is by default here.
-        reg_decoded_bbox: Whether the box loss works on decoded boxes.
+        reg_decoded_bbox: Whether the box loss works on decoded boxes; see `RankingAnchorHead`.
         criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``,
             ``loss_weight``.
         **kwargs: As for `RPNHead`.
+
+    Raises:
+        ValueError: If ``loss_bbox`` is of the IoU family and ``reg_decoded_bbox`` is False.
     """
 
     def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmdet_rank.criteria import RankedLosses, RankingProblem
-from mmdet_rank.models.ranking_head import RankingAnchorHead
 
+from .grid_anchor_head import RankingGridAnchorHead
 from .levels import anchor_head_problem, flatten_maps
 from .ranked_positives import RankedPositives
 
@@ -21,18 +21,19 @@ LABELS = ("iou", "dice", "mean", "binary")
 
 
 @MODELS.register_module()
-class RankYOLACTHead(RankingAnchorHead, YOLACTHead):
+class RankYOLACTHead(RankingGridAnchorHead, YOLACTHead):
     """YOLACTHead with RS, aLRP or AP Loss, and no OHEM (thesis 8.5.2.2).
 
     All anchors of all images are ranked at once, one logit per class and none for background.
-    Layers, their names and prediction are those of `YOLACTHead`. The mask head beside it gets its
-    instance weights and its balance by `get_positive_infos`; see `RankYOLACTProtonet`.
+    ``train_cfg.assigner`` may also be MMDetection's ``ATSSAssigner``. Layers, their names and
+    prediction are those of `YOLACTHead`. The mask head beside it gets its instance weights and its
+    balance by `get_positive_infos`; see `RankYOLACTProtonet`.
 
     Args:
         loss_cls: Config of a ranking loss.
         loss_bbox: Config of a box loss. For those of the IoU family ``reg_decoded_bbox`` must be
             True, as it is by default here.
-        reg_decoded_bbox: Whether the box loss works on decoded boxes.
+        reg_decoded_bbox: Whether the box loss works on decoded boxes; see `RankingAnchorHead`.
         criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``. Masks are
             weighed and balanced by the same options, each task by its own loss.
         label: Continuous labels of RS Loss (thesis Table P.3): "iou" of the boxes, "dice" of the
@@ -42,8 +43,9 @@ class RankYOLACTHead(RankingAnchorHead, YOLACTHead):
         **kwargs: As for `YOLACTHead`.
 
     Raises:
-        ValueError: If ``use_ohem`` is True, or ``label`` is unknown or does not go with the loss
-            or with weights by IoU.
+        ValueError: If ``use_ohem`` is True, ``label`` is unknown or does not go with the loss or
+            with weights by IoU, or ``loss_bbox`` is of the IoU family and ``reg_decoded_bbox`` is
+            False.
     """
 
     def __init__(

@@ -88,10 +88,22 @@ class YOLOv8Protonet(RankYOLOv8Protonet):
 
     Args:
         loss_mask_weight: Factor of the loss.
+        loss_mask: Must be None, which overrides a base config.
         **kwargs: As for `RankYOLOv8Protonet`.
+
+    Raises:
+        ValueError: If ``loss_mask`` is given.
     """
 
-    def __init__(self, *args, loss_mask_weight: float = 7.5, **kwargs) -> None:
+    def __init__(
+        self, *args, loss_mask_weight: float = 7.5, loss_mask: dict | None = None, **kwargs
+    ) -> None:
+        if loss_mask is not None:
+            raise ValueError(
+                "Expected no loss_mask in YOLOv8Protonet, whose loss is binary cross entropy as in "
+                "YOLOv8, but got one. Remove it from the config, write loss_mask=None to override "
+                "a base, or take RankYOLOv8Protonet."
+            )
         super().__init__(*args, **kwargs)
         self.loss_mask_weight = loss_mask_weight
         del self.loss_mask

@@ -28,13 +28,14 @@ class RankShared2FCBBoxHead(RankingAnchorHead, Shared2FCBBoxHead):
         loss_cls: Config of a ranking loss.
         loss_bbox: Config of a box loss. For those of the IoU family ``reg_decoded_bbox`` must be
             True, as it is by default here.
-        reg_decoded_bbox: Whether the box loss works on decoded boxes.
+        reg_decoded_bbox: Whether the box loss works on decoded boxes; see `RankingAnchorHead`.
         criterion: Options of `RankingCriterion`: ``instance_weight``, ``balance``,
             ``loss_weight``.
         **kwargs: As for `Shared2FCBBoxHead`.
 
     Raises:
-        ValueError: If the classifier or the box regression is left out.
+        ValueError: If the classifier or the box regression is left out, or if ``loss_bbox`` is of
+            the IoU family and ``reg_decoded_bbox`` is False.
         TypeError: If the loss does not rank.
     """
 

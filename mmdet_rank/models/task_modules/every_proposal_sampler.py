@@ -7,6 +7,8 @@ from mmdet.models.task_modules.samplers import BaseSampler
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
+from .sampler_options import refuse_unknown_options
+
 
 @TASK_UTILS.register_module()
 class EveryProposalSampler(BaseSampler):
@@ -17,10 +19,15 @@ class EveryProposalSampler(BaseSampler):
 
     Args:
         add_gt_as_proposals: Whether to add the objects' boxes.
-        **kwargs: Other options that MMDetection hands to samplers (``context``), not used.
+        **kwargs: What MMDetection and its base configs give samplers (``context``, ``num``,
+            ``pos_fraction``, ``neg_pos_ub``), not used.
+
+    Raises:
+        TypeError: If another option is given.
     """
 
     def __init__(self, add_gt_as_proposals: bool = True, **kwargs) -> None:
+        refuse_unknown_options(EveryProposalSampler, kwargs)
         super().__init__(num=0, pos_fraction=0, add_gt_as_proposals=add_gt_as_proposals)
 
     def _sample_pos(self, assign_result: AssignResult, num_expected: int, **kwargs) -> Tensor:

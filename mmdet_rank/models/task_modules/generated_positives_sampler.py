@@ -16,6 +16,8 @@ from torchvision.ops import nms
 
 from mmdet_rank.generators import IOU_BASES, GeneratedRoIs, generate_rois
 
+from .sampler_options import refuse_unknown_options
+
 
 @TASK_UTILS.register_module()
 class GeneratedPositivesSampler(RandomSampler):
@@ -45,10 +47,11 @@ class GeneratedPositivesSampler(RandomSampler):
         within_bins: As for `mmdet_rank.generators.generate_rois`.
         balanced: Share RoIs over the classes first.
         neg_pos_ub: As for `RandomSampler`.
-        **kwargs: What else MMDetection hands to samplers. ``add_gt_as_proposals`` has no say: the
-            boxes of objects are proposals neither for positives nor for negatives.
+        **kwargs: ``add_gt_as_proposals``, which base configs give, has no say: the boxes of
+            objects are proposals neither for positives nor for negatives.
 
     Raises:
+        TypeError: If another option is given.
         ValueError: If ``num_generated`` is below the number of positives, hard positives are wanted
             of a head that ranks, whose loss has no single entries, or the head is not one of RoIs.
     """
@@ -67,6 +70,7 @@ class GeneratedPositivesSampler(RandomSampler):
         neg_pos_ub: int = -1,
         **kwargs,
     ) -> None:
+        refuse_unknown_options(GeneratedPositivesSampler, kwargs)
         if context is not None and not hasattr(context, "bbox_roi_extractor"):
             raise ValueError(
                 f"Expected a head of RoIs for GeneratedPositivesSampler, but got "

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mmdet_rank.generators import sample_foreground_balanced
 
+from .sampler_options import COMMON, refuse_unknown_options
+
 
 @TASK_UTILS.register_module()
 class OnlineForegroundBalancedSampler(RandomSampler):
@@ -28,7 +30,14 @@ class OnlineForegroundBalancedSampler(RandomSampler):
         *args: As for `RandomSampler`: ``num``, ``pos_fraction``, ``neg_pos_ub``,
             ``add_gt_as_proposals``.
         **kwargs: Likewise.
+
+    Raises:
+        TypeError: If another option is given.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        refuse_unknown_options(OnlineForegroundBalancedSampler, kwargs, (*COMMON, "rng"))
+        super().__init__(*args, **kwargs)
 
     def _sample_pos(self, assign_result: AssignResult, num_expected: int, **kwargs) -> Tensor:
         positives = (assign_result.gt_inds > 0).nonzero().squeeze(1)
