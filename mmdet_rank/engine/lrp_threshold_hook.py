@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -34,7 +35,8 @@ class LRPThresholdHook(Hook):
         thresholds: path of a thresholds file or of an LRP report.
 
     Raises:
-        ValueError: when the file names a category that the test set does not have.
+        ValueError: when the file names a category that the test set does not have, or before a test
+            with augmentation, which merges predictions where no hook sees them.
     """
 
     def __init__(self, thresholds: str) -> None:
@@ -53,6 +55,13 @@ class LRPThresholdHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Start to threshold what the model predicts."""
         model = unwrapped(runner)
+        if isinstance(model, BaseTTAModel):
+            # It calls test_step of its detector and merges, and its own forward is never called.
+            raise ValueError(
+                "Expected a detector in a test with LRPThresholdHook, but got "
+                f"{type(model).__name__}, whose merged detections would all pass; test without "
+                "--tta, or remove the hook from the config."
+            )
         keeper = self.check(runner.test_dataloader.dataset)
         forget_files()
         warn_of_thresholds(self.thresholds, keeper.missing, getattr(model, "test_cfg", None))

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmdet.models import DetTTAModel
 from mmdet.structures import DetDataSample
+from mmengine.model import MMDistributedDataParallel
 from mmengine.structures import InstanceData
 
 from mmdet_rank.engine import LRPThresholdHook
@@ -45,6 +47,28 @@ def test_thresholds_hold_from_before_test_to_after(tmp_path):
         ] * 2
         hook.after_test(runner)
         assert [len(sample.pred_instances) for sample in model()] == [3, 3]
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "distributed"])
+def test_merged_predictions_are_refused(wrapped, tmp_path):
+    """They come from no forward, so that all would pass a threshold."""
+    path = tmp_path / "thresholds.json"
+    path.write_text(json.dumps({"dog": 0.5}))
+    detector = Detector()
+    detector.test_step = lambda data: detector()
+    model = DetTTAModel(module=detector)
+    if wrapped:
+        # Without the processes that it would wait for.
+        wrapper = MMDistributedDataParallel.__new__(MMDistributedDataParallel)
+        torch.nn.Module.__init__(wrapper)
+        wrapper.module, model = model, wrapper
+    dataset = SimpleNamespace(metainfo={"classes": ("cat", "dog")})
+    runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
+    hook = LRPThresholdHook(str(path))
+    with pytest.raises(ValueError, match=r"but got DetTTAModel, .* without --tta, or remove"):
+        hook.before_test(runner)
+    hook.after_test(runner)
+    assert [len(sample.pred_instances) for sample in detector()] == [3, 3]
 
 
 def test_names_are_those_of_the_file_in_the_order_of_the_labels(tmp_path):
