@@ -72,10 +72,10 @@ def make_detector(classes, stock=False):
     return kind(backbone, num_classes=classes, detections_per_img=100, **options)
 
 
-def read_split(root, split):
+def read_split(root, split, first_label=0):
     """Images as tensors with torchvision's targets, and the content of the annotation file."""
     truth = json.loads((root / f"annotations/instances_{split}.json").read_text())
-    labels = {category["id"]: label for label, category in enumerate(truth["categories"])}
+    labels = {c["id"]: label for label, c in enumerate(truth["categories"], start=first_label)}
     samples = []
     for image in truth["images"]:
         own = [a for a in truth["annotations"] if a["image_id"] == image["id"]]
@@ -108,7 +108,7 @@ def train(detector, samples, iterations, batch=8, lr=1e-3):
 
 
 @torch.no_grad()
-def detect(detector, samples, truth):
+def detect(detector, samples, truth, first_label=0):
     """COCO's results."""
     device = next(detector.parameters()).device
     detector.eval()
@@ -118,27 +118,28 @@ def detect(detector, samples, truth):
         found["boxes"][:, 2:] -= found["boxes"][:, :2]
         columns = (found[key].tolist() for key in ("boxes", "scores", "labels"))
         for box, score, label in zip(*columns, strict=True):
-            category = truth["categories"][label]["id"]
+            category = truth["categories"][label - first_label]["id"]
             entry = {"image_id": image["id"], "category_id": category, "bbox": box, "score": score}
             results.append(entry)
     return results
 
 
-def main(argv=None):
+def main(argv=None, make=make_detector, first_label=0):
     """Train, detect, and print AP and LRP Error."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data/digits"))
     parser.add_argument("--iterations", type=int, default=750)
-    parser.add_argument("--stock", action="store_true", help="torchvision's own focal loss")
+    parser.add_argument("--stock", action="store_true", help="torchvision's own losses")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     torch.manual_seed(args.seed)
-    samples, truth = read_split(args.data, "train")
+    samples, truth = read_split(args.data, "train", first_label)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    detector = make_detector(len(truth["categories"]), args.stock).to(device)
+    detector = make(len(truth["categories"]), args.stock).to(device)
     train(detector, samples, args.iterations)
-    samples, truth = read_split(args.data, "val")
-    report = evaluate_coco(truth, detect(detector, samples, truth), "bbox").report()
+    samples, truth = read_split(args.data, "val", first_label)
+    results = detect(detector, samples, truth, first_label)
+    report = evaluate_coco(truth, results, "bbox").report()
     print(class_table(report))
     print(summary_table(report))
     return report
