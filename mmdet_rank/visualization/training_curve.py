@@ -72,7 +72,8 @@ def still_learning(
 
     Where validation oLRP still falls at the end of a schedule that lowers the learning rate, a
     longer schedule goes on from there: on the magnetic tiles of ``docs/experiments.md`` Faster
-    R-CNN had 43 AP where its curve was steep (600 iterations), and 47 where it was flat (1,500).
+    R-CNN had 43 AP where its curve was steep (600 iterations), and 47 where AP no longer rose
+    (1,500).
 
     Args:
         entries: What `read_scalars` returns, of a training by iterations.

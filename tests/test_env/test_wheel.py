@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
+import labelled_data
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("mmdet_rank", "configs", "tools", "requirements")
 FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "model-index.yml")
 CONFIG = "digits/rs-atss_r18_fpn_digits.py"
+#: Where the repository is not on the path.
+ELSEWHERE = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 USE = f"""
 from pathlib import Path
 import mmdet_rank.register
@@ -94,13 +99,41 @@ def test_losses_and_metric_need_little(wheel):
     assert metadata["Author"] == "mmdet_rank contributors"
 
 
-def test_it_works_elsewhere(wheel, tmp_path):
-    target = tmp_path / "installed"
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile"]
-    run([*pip, "--target", str(target), str(wheel)])
-    environment = {**os.environ, "PYTHONPATH": str(target)}
-    printed = run([str(target / "bin" / "mmdet-rank"), "--version"], env=environment, cwd=tmp_path)
+@pytest.fixture(scope="module")
+def elsewhere(wheel, tmp_path_factory):
+    """A folder with an environment of its own, ``installed``, that the wheel is installed in.
+
+    What the package needs is that of the environment of the tests; the package itself is not, for
+    the link of an editable install is read from an environment's own folder alone.
+    """
+    folder = tmp_path_factory.mktemp("elsewhere")
+    fresh = folder / "installed"
+    run([sys.executable, "-m", "venv", "--without-pip", str(fresh)])
+    pip = [sys.executable, "-m", "pip", "--python", str(fresh / "bin" / "python"), "install"]
+    run([*pip, "--no-deps", "--no-index", "--no-compile", str(wheel)], env=ELSEWHERE)
+    (packages,) = fresh.glob("lib/python*/site-packages")
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+def in_it(folder, program, *arguments):
+    command = [str(folder / "installed" / "bin" / program), *map(str, arguments)]
+    return run(command, env=ELSEWHERE, cwd=folder)
+
+
+def test_it_works_elsewhere(elsewhere):
+    printed = in_it(elsewhere, "mmdet-rank", "--version")
     assert re.fullmatch(r"mmdet-rank \d+\.\d+\.\d+\n", printed)
-    assert os.access(target / "mmdet_rank" / ".mim" / "tools" / "dist_train.sh", os.X_OK)
-    printed = run([sys.executable, "-c", USE], env=environment, cwd=tmp_path)
-    assert printed.splitlines()[-1] == "RankATSSHead"
+    (package,) = elsewhere.glob("installed/lib/python*/site-packages/mmdet_rank")
+    assert os.access(package / ".mim" / "tools" / "dist_train.sh", os.X_OK)
+    assert in_it(elsewhere, "python", "-c", USE).splitlines()[-1] == "RankATSSHead"
+
+
+def test_it_trains_and_detects_elsewhere(elsewhere):
+    data = labelled_data.write_voc(elsewhere / "data")
+    printed = in_it(elsewhere, "mmdet-rank", "train", data, "--max-iters", 2, "--work-dir", "work")
+    assert "Evaluate on the validation pictures: mmdet-rank test" in printed
+    assert (elsewhere / "work" / "report.html").is_file()
+    options = ["--out", "found", "--score-thr", 0]
+    in_it(elsewhere, "mmdet-rank", "predict", "work", data, *options)
+    assert json.loads((elsewhere / "found" / "detections.json").read_text())
