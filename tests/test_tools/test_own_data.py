@@ -266,7 +266,7 @@ def test_settings_follow_the_data_and_the_machine():
     assert plan.iterations == 150
     plan = make_plan(facts(most_objects=300), CPU, smallest_stride=8, max_iters=10)
     assert (plan.iterations, plan.interval, plan.max_per_image) == (10, 10, 450)
-    for classes in (("left arm", "body"), ("0", "1")):
+    for classes in (("left arm", "body"), ("0", "1"), ("zero", "Two"), ("30", "120")):
         assert not make_plan(facts(classes=classes), CPU, smallest_stride=8).flip
     assert all(all(isinstance(text, str) for text in reason) for reason in plan.reasons)
 

@@ -17,6 +17,7 @@ _EPOCHS = 40
 MAX_DETS = 100
 #: Names whose objects a mirror turns into others.
 _SIDES = ("left", "right")
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @dataclass
@@ -219,6 +220,8 @@ def _flip(classes: tuple[str, ...]) -> tuple[bool, str]:
             return False, f"a mirror turns {name!r} into another class"
     if any(len(name) == 1 for name in classes):
         return False, "classes of one letter may be letters or digits, which a mirror breaks"
+    if all(name.isdecimal() or name.lower() in _DIGITS for name in classes):
+        return False, "classes are numbers, which a mirror breaks"
     return True, "doubles what there is to see"
 
 
