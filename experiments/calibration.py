@@ -6,7 +6,7 @@ test set, beside the customary 0.5: LRP Error, precision, recall and F1 there, m
 
 Example:
     python experiments/calibration.py work_dirs/real/*bccd* --data-root data/bccd \
-        --out benchmarks/results/real_calibration.json
+        --out benchmarks/results/real_bccd_600_thresholds.json
 """
 
 from __future__ import annotations

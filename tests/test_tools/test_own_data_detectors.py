@@ -54,6 +54,7 @@ def test_masks(polygons, tmp_path):
     assert figures["coco/bbox_oLRP"] != figures["coco/segm_oLRP"]
     page = (work / "report.html").read_text()
     assert "on the validation pictures, in percent (masks)" in page
+    assert "Green: right, with the IoU of its mask, within its box" in page
     # The validation picture is "d"; its masks are those of the whole picture.
     height, width = cv2.imread(str(polygons / "images/val/d.jpg")).shape[:2]
     assert detections

@@ -143,9 +143,10 @@ def _add_pictures(page: Page, folder: Path, pictures: Path, report: dict, iou_ty
     evaluator = Config.fromfile(folder / "config.py").val_evaluator
     limit = evaluator.get("max_dets", MAX_DETS)
     errors = image_errors(truth, detections, thresholds, iou_type, max_dets=limit)
+    iou = "the IoU of its mask, within its box" if iou_type == "segm" else "its IoU"
     page.paragraph(
-        "Detections above the threshold of their class. Green: right, with its IoU; orange: "
-        "false, with its score; yellow and dashed: missed."
+        f"Detections above the threshold of their class. Green: right, with {iou}; orange: false, "
+        "with its score; yellow and dashed: missed."
     )
     counted = [image for image in truth["images"] if _has_anything(errors[image["id"]])]
     ranked = sorted(counted, key=lambda image: errors[image["id"]].lrp)
