@@ -72,7 +72,7 @@ def run(folder, scores, *, by_epoch, interrupted=None, resume=False, name):
         log_processor=dict(by_epoch=by_epoch),
         resume=resume,
         experiment_name=name,
-        default_scope="mmengine",
+        default_scope="mmdet",
     )
     if interrupted is None:
         runner.train()

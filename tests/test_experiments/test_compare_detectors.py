@@ -59,7 +59,7 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     assert compare.main(arguments) == 1
     message = capsys.readouterr().err
     expected = (
-        "Expected tiny.py and its options as they were when the run in work_dirs/compare/tiny"
+        "Expected tiny.py, its options and its data as they were when the run in work_dirs/compare/tiny"
     )
     assert expected in message
 

@@ -134,9 +134,16 @@ def test_crops_are_from_the_middle(tmp_path):
     Image.fromarray(mask).save(tmp_path / "data" / "masks" / "0.png")
     arguments = [str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--size", "15"]
     args = compare_losses.make_parser().parse_args([*arguments, "--crop", "30"])
-    scaled = compare_losses.scaled_data(args, compare_losses.find_images(args))
+    pairs = compare_losses.find_images(args)
+    origin = compare_losses.source(args, pairs)
+    scaled = compare_losses.scaled_data(args, pairs, origin)
     assert np.asarray(Image.open(scaled / "masks" / "00000.png")).min() == 255
     assert compare_losses.middle(mask, 100).shape == (40, 60)
+    # Other masks in the same places are other data.
+    Image.fromarray(mask[::-1]).save(tmp_path / "data" / "masks" / "0.png")
+    assert compare_losses.source(args, pairs) == origin
+    Image.fromarray(255 - mask).save(tmp_path / "data" / "masks" / "0.png")
+    assert compare_losses.source(args, pairs) != origin
 
 
 def test_mistakes(tmp_path, capsys):
