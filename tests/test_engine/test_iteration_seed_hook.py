@@ -11,6 +11,7 @@ import torch
 from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmengine.dataset import DefaultSampler, InfiniteSampler, worker_init_fn
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmdet_rank.engine import IterationSeedHook
 from mmdet_rank.engine.seeding import LOADER_WORKER, seed_generators
@@ -179,6 +180,21 @@ def numbered(numbers):
 def at_once(monkeypatch):
     """MMEngine waits two seconds between passes, lest something hang that does not here."""
     monkeypatch.setattr("mmengine.runner.loops.time.sleep", lambda seconds: None)
+
+
+@pytest.fixture(autouse=True)
+def no_workers_left(monkeypatch):
+    """End the workers of loops that a test leaves: as garbage each would be waited for, 5 s."""
+    made, begin = [], _MultiProcessingDataLoaderIter.__init__
+
+    def noted(self, loader):
+        made.append(self)
+        begin(self, loader)
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "__init__", noted)
+    yield
+    for each in made:
+        each._shutdown_workers()
 
 
 newer = pytest.mark.skipif(
